@@ -1,0 +1,99 @@
+"""Which mode answers a message (wire contract, section 5). Nothing falls back silently to another mode.
+
+A message is small talk only if nothing is left of it once greetings, courtesies and punctuation are taken away. So
+"hi, can you compute 3*4?" goes to the agent, and so does everything of which this file is not sure: "ok" and "yes" may
+be the answer to a question of the agent's, so they are not small talk.
+"""
+
+import re
+import unicodedata
+
+import msgspec
+
+SMALL_TALK_CHARS_MAX = 80
+
+
+class RouteError(msgspec.Struct, frozen=True):
+    """Why a message cannot be taken: a key of `app.core.texts` and its values."""
+
+    key: str
+    values: dict[str, str]
+
+
+class Route(msgspec.Struct, frozen=True):
+    """Who answers, and to what: `message` is the input without its prefix. With `error` nothing may be started."""
+
+    mode: str
+    skill: str
+    method: str
+    confidence: float
+    message: str
+    error: RouteError | None = None
+
+
+_COMMAND = re.compile(r"@(board|team)(?![\w-])[::]?(.*)", re.IGNORECASE | re.DOTALL)
+_SKILL = re.compile(r"@skill[::]\s*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
+_MODE_OF = {"board": "board", "team": "team_collab"}
+
+
+def route(message: str, *, agent: str) -> Route:
+    """Decides by the first rule that fits: `@board`, `@team`, `@skill:NAME`, small talk, everything else.
+
+    `agent` is the name of the agent that answers where no skill does.
+    """
+    stripped = message.strip()
+    if command := _COMMAND.fullmatch(stripped):
+        word = command[1].lower()
+        missing = RouteError("mode_missing", {"mode": f"@{word}"})
+        return Route(_MODE_OF[word], agent, "prefix", 1.0, command[2].strip(), missing)
+    if named := _SKILL.fullmatch(stripped):
+        return to_skill(named[1], named[2].strip(), method="prefix")
+    if is_small_talk(stripped):
+        return Route("direct_chat", agent, "greeting", 0.95, message)
+    return Route("react", agent, "default", 1.0, message)
+
+
+def to_skill(name: str, message: str, *, method: str) -> Route:
+    """The route of a skill that was asked for by name. There are none yet, so it always carries an error."""
+    return Route(
+        "skill_react", name, method, 1.0, message, RouteError("no_skill", {"name": name, "known": "-"})
+    )
+
+
+_ENGLISH = """
+hi|hii|hello|hey|heya|hiya|yo|howdy|greetings|good morning|good afternoon|good evening|good night|good day|morning
+|evening|hi there|hello there|hey there|hi all|hello all|hello everyone|hi everyone|hello world|hello again|hi again
+|welcome back|thanks|thank you|thank you very much|thank you so much|thanks a lot|thanks so much|many thanks|thx|ty
+|cheers|much appreciated|you're welcome|no problem|bye|bye bye|goodbye|good bye|see you|see you later|see ya|cya
+|take care|have a nice day
+|have a good day|how are you|how are you doing|how are you today|how's it going|how is it going|what's up|whats up|sup
+|how do you do|nice to meet you|pleased to meet you|who are you|what are you|what's your name|what is your name
+|what can you do|what can you help me with|can you help me|are you there|anybody there|anyone there|is anyone there
+"""
+_CHINESE = """
+你好|您好|妳好|你们好|大家好|哈喽|哈啰|哈罗|嗨|喂|早|早安|早上好|上午好|中午好|下午好|晚上好|晚安|好久不见
+|谢谢|谢谢你|谢谢您|多谢|感谢|非常感谢|谢啦|谢了|辛苦了|不客气|再见|拜拜|回头见|明天见|下次见
+|你好吗|您好吗|最近好吗|最近怎么样|你怎么样|吃了吗|在吗|在么|在不在|有人吗|有人在吗|你是谁|您是谁|你叫什么|你叫什么名字|您叫什么名字
+|你能做什么|你会做什么|你会什么|你可以做什么|你能帮我做什么|你能帮我吗|很高兴认识你|认识你很高兴|请问
+|啊|呀|哦|噢|呢|吧|哈|嘿|哈哈|呵呵|嘻嘻
+"""
+
+
+def _phrases(listed: str) -> str:
+    names = (name.strip() for name in listed.split("|"))
+    # Longest first and atomic: no backtracking, so the time is linear in the message.
+    return "|".join(re.escape(name).replace(r"\ ", r"\W+") for name in sorted(names, key=len, reverse=True))
+
+
+_SEPARATORS = r"[\W_]*+"
+_SMALL_TALK = re.compile(
+    rf"{_SEPARATORS}(?:(?>(?<![a-z0-9])(?:{_phrases(_ENGLISH)})(?![a-z0-9])|{_phrases(_CHINESE)}){_SEPARATORS})++"
+)
+
+
+def is_small_talk(message: str) -> bool:
+    """Whether the message is nothing but greetings and courtesies, in English or Chinese; at most 80 characters."""
+    if len(message) > SMALL_TALK_CHARS_MAX:
+        return False
+    plain = unicodedata.normalize("NFKC", message).casefold().replace("’", "'")
+    return _SMALL_TALK.fullmatch(plain) is not None

@@ -1,0 +1,104 @@
+"""The feed as a socket: what was missed, then live; several events to a frame."""
+
+import asyncio
+from typing import Annotated
+
+import msgspec
+from litestar import WebSocket, websocket
+from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
+
+from app.api import feed_wire as wire
+from app.api.feed import batches, open_feed, resume_answer
+from app.api.services import Services
+from app.api.sockets import CLOSE_NORMAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, FrameError, Line, open_line
+from app.core.texts import text
+from app.log.errors import HoleInLog, LogUnavailable
+from app.log.log import Resumption
+from app.log.subscribe import BATCH_EVENTS_MAX, Filter
+
+
+@websocket("/api/v1/conversations/{conversation_id:str}/feed")
+async def feed_socket(
+    socket: WebSocket,  # pyright: ignore[reportMissingTypeArgument,reportUnknownParameterType]
+    services: Services,
+    conversation_id: str,
+    after: str | None = None,
+    batch: Annotated[int, Parameter(ge=1, le=BATCH_EVENTS_MAX)] = BATCH_EVENTS_MAX,
+    types: str | None = None,
+    task_id: str | None = None,
+) -> None:
+    """First `resumed` with one of three answers, then `events` (at most `batch` a frame), `delta`, `heartbeat`."""
+    line = await open_line(socket, services.keys, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
+    if line is None:
+        return
+    async with services.sockets.admit(line):
+        try:
+            wanted = wire.parse_filter(types, task_id)
+            stream, resumption = await open_feed(services, line.principal, conversation_id, after)
+        except (NotFoundException, wire.InvalidCursor) as error:
+            message = error.detail if isinstance(error, NotFoundException) else str(error)
+            await line.error(message)
+            await line.close(CLOSE_POLICY, message)
+            return
+        except LogUnavailable:
+            await line.error(text("log_unavailable", line.locale))
+            await line.close(CLOSE_TRY_AGAIN)
+            return
+        await line.send(
+            {"type": "resumed", **msgspec.to_builtins(resume_answer(resumption, conversation_id))}
+        )
+        if resumption.answer == "cannot":
+            await line.close(CLOSE_NORMAL)
+            return
+        sending = asyncio.create_task(_send(services, line, stream, resumption, wanted, batch))
+        listening = asyncio.create_task(_listen(line))
+        await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
+        for task in (sending, listening):
+            task.cancel()
+        await asyncio.gather(sending, listening, return_exceptions=True)
+        await line.close(CLOSE_TRY_AGAIN if services.stopping.is_set() else CLOSE_NORMAL)
+
+
+async def _send(
+    services: Services, line: Line, stream: str, resumption: Resumption, wanted: Filter, batch_events: int
+) -> None:
+    async with services.log.subscribe(
+        stream,
+        after=resumption.after,
+        wanted=wanted,
+        batch_events_max=batch_events,
+        heartbeat_seconds=services.options.feed_heartbeat_seconds,
+    ) as reader:
+        try:
+            async for batch in batches(services, reader):
+                cursor = wire.format_cursor(resumption.epoch, batch.cursor)
+                if batch.events:
+                    await line.send_raw(wire.events_frame(batch.events, cursor))
+                for delta in batch.deltas:
+                    await line.send_raw(wire.delta_frame(delta))
+                if not batch.events and not batch.deltas:
+                    await line.send_raw(b'{"type":"heartbeat","cursor":"%s"}' % cursor.encode())
+                if line.closed:
+                    return
+        except HoleInLog as error:
+            await line.error(str(error))
+
+
+async def _listen(line: Line) -> None:
+    """The feed asks nothing of its clients but an occasional ping; whatever else they send gets an error frame."""
+    while True:
+        try:
+            frame = await line.receive(0)
+            if frame is None:
+                return
+            kind = msgspec.json.decode(frame).get("type")
+        except FrameError as error:
+            await line.error(str(error))
+        except (msgspec.DecodeError, AttributeError):
+            await line.error(text("not_json", line.locale))
+        else:
+            if kind == "ping":
+                await line.send({"type": "pong"})
+            else:
+                await line.error(text("unknown_frame", line.locale, type=kind, known="ping"))

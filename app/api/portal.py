@@ -1,0 +1,229 @@
+"""The portal over REST (wire contract, section 1)."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from litestar import Router, delete, get, post
+from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
+
+from app.api.capabilities import Capability, capabilities
+from app.api.portal_wire import Ended
+from app.api.services import Services
+from app.api.turns import follow
+from app.auth.principal import Principal
+from app.core.texts import Locale, text
+from app.runs.accept import Accepted
+from projections import conversations, transcript
+
+READ_YOUR_WRITES_SECONDS = 5.0
+VIEWS = ("conversations", "transcript", "tasks")
+LIFTED = (
+    "message_type",
+    "expert_id",
+    "expert_name",
+    "expert_avatar",
+    "expert_color",
+    "board_round",
+    "board_role",
+    "board_conclusion",
+    "board_started",
+    "matched_skill",
+    "confidence",
+    "routing_method",
+    "thinking",
+    "tool_calls",
+)
+"""Keys that clients find at the top of a message as well as in its metadata."""
+
+
+class ChatBody(msgspec.Struct, frozen=True):
+    """A message. Without `conversation_id` a conversation is made. `client_message_id`: sent twice, taken once."""
+
+    message: str
+    conversation_id: str | None = None
+    sources: tuple[str, ...] | None = None
+    skill_name: str | None = None
+    model: str | None = None
+    client_message_id: str | None = None
+
+
+class ChatAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`status` is completed, failed or cancelled; `message` is the answer or one sentence about what went wrong."""
+
+    conversation_id: str
+    message: str
+    timestamp: datetime
+    task_id: str
+    status: str
+    offset: int
+    matched_skill: str | None = None
+    routing_method: str | None = None
+    confidence: float | None = None
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A conversation in the list."""
+
+    id: str
+    title: str
+    created_at: datetime
+    updated_at: datetime
+    message_count: int
+    is_board: bool
+
+
+class Detail(msgspec.Struct, frozen=True):
+    """A conversation with its newest messages, oldest first. Read the feed on behind `offset`."""
+
+    id: str
+    title: str
+    messages: list[dict[str, Any]]
+    created_at: datetime
+    updated_at: datetime
+    is_board: bool
+    message_count: int
+    offset: int
+    cursor: str
+
+
+class Deleted(msgspec.Struct, frozen=True):
+    deleted: bool
+    id: str
+
+
+async def accept(services: Services, principal: Principal, body: ChatBody) -> Accepted:
+    """Take a message and start its task. Raises what `Conversations.accept` raises; then nothing was written."""
+    accepted = await services.conversations.accept(
+        principal.user_id,
+        body.message,
+        body.conversation_id,
+        model=body.model,
+        skill_name=body.skill_name,
+        sources=body.sources or (),
+        client_message_id=body.client_message_id,
+    )
+    services.runs.start(accepted)
+    return accepted
+
+
+@post("/chat", status_code=200, summary="Send a message and wait for the whole turn")
+async def chat(services: Services, principal: Principal, data: ChatBody) -> ChatAnswer:
+    accepted = await accept(services, principal, data)
+    route = accepted.route
+    async for shown in follow(services, accepted.stream, accepted.task_id, first_offset=accepted.offset):
+        if isinstance(shown, Ended):
+            await caught_up(services)
+            return ChatAnswer(
+                accepted.conversation_id,
+                shown.message,
+                shown.timestamp,
+                str(accepted.task_id),
+                shown.status,
+                shown.offset,
+                route.skill,
+                route.method,
+                route.confidence,
+            )
+    return ChatAnswer(
+        accepted.conversation_id,
+        text("shutdown", services.options.locale),
+        datetime.now(UTC),
+        str(accepted.task_id),
+        "running",
+        accepted.offset,
+    )
+
+
+@get("/capabilities", summary="What this deployment can do")
+async def read_capabilities(services: Services) -> dict[str, list[Capability]]:
+    return {"capabilities": capabilities(services.options.locale)}
+
+
+@get("/conversations", summary="One's conversations, newest first")
+async def list_conversations(
+    services: Services, principal: Principal, limit: Annotated[int, Parameter(ge=1, le=200)] = 20
+) -> list[Summary]:
+    await caught_up(services)
+    rows = await conversations.list_by_owner(services.reads, principal.user_id, limit=limit)
+    locale = services.options.locale
+    return [
+        Summary(
+            row.conversation_id,
+            row.shown_title(locale),
+            row.created_at,
+            row.updated_at,
+            row.message_count,
+            row.is_board,
+        )
+        for row in rows
+    ]
+
+
+@get("/conversations/{conversation_id:str}", summary="A conversation with its newest messages")
+async def read_conversation(
+    services: Services,
+    principal: Principal,
+    conversation_id: str,
+    limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
+) -> Detail:
+    await caught_up(services)
+    locale: Locale = services.options.locale
+    row = await conversations.get(services.reads, principal.user_id, conversation_id)
+    if row is None:
+        raise NotFoundException(text("no_conversation", locale, id=conversation_id))
+    page = await transcript.page(services.reads, principal.user_id, conversation_id, limit=limit)
+    return Detail(
+        row.conversation_id,
+        row.shown_title(locale),
+        [shown_message(message) for message in page.messages],
+        row.created_at,
+        row.updated_at,
+        row.is_board,
+        row.message_count,
+        page.head,
+        f"{services.log.epoch}:{page.head}",
+    )
+
+
+@delete(
+    "/conversations/{conversation_id:str}", status_code=200, summary="Delete a conversation from the views"
+)
+async def delete_conversation(services: Services, principal: Principal, conversation_id: str) -> Deleted:
+    """A deletion is an event: the views forget, the log keeps."""
+    locale = services.options.locale
+    await caught_up(services)
+    if await conversations.get(services.reads, principal.user_id, conversation_id) is None:
+        raise NotFoundException(text("no_conversation", locale, id=conversation_id))
+    appended = await services.conversations.delete(principal.user_id, conversation_id)
+    if appended is not None:
+        await services.views.wait_for(appended.last_position, READ_YOUR_WRITES_SECONDS, *VIEWS)
+    return Deleted(True, conversation_id)
+
+
+async def caught_up(services: Services) -> None:
+    """Wait until the views show everything that is committed now, on whatever node: one reads one's own writes."""
+    for partition in range(services.log.partitions):
+        position = await services.log.reader.position(partition)
+        await services.views.wait_for(position, READ_YOUR_WRITES_SECONDS, *VIEWS, partition=partition)
+
+
+def shown_message(message: transcript.Message) -> dict[str, Any]:
+    """A message as clients know it, with the keys they look for lifted from its metadata."""
+    metadata = message.metadata
+    shown: dict[str, Any] = {
+        "id": message.id,
+        "role": message.role,
+        "content": message.content,
+        "timestamp": message.timestamp,
+        "metadata": metadata,
+    }
+    return shown | {key: metadata[key] for key in LIFTED if key in metadata}
+
+
+portal_router = Router(
+    path="/api/v1/portal",
+    route_handlers=[chat, read_capabilities, list_conversations, read_conversation, delete_conversation],
+    tags=["portal"],
+)

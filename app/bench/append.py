@@ -1,0 +1,130 @@
+"""Durable appends by 1, 64 and 512 writers, against what the table takes at best when somebody writes to it directly."""
+
+import asyncio
+import statistics
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+
+from app.bench.ground import Ground
+from app.bench.measure import Goal, Row, milliseconds, per_second, quantile, row, take_turns
+from app.bench.raw import RawWriter
+from app.bench.sample import OWNER, Sampler
+from app.core import events
+from app.core.envelope import NewEvent, user_actor
+from app.core.ids import new_id
+from app.log.connections import connect
+from app.log.log import Log
+
+WRITERS = (1, 64, 512)
+SECONDS = 1.0
+QUICK_SECONDS = 0.1
+LATENCY_SAMPLES = 300
+QUICK_LATENCY_SAMPLES = 20
+MESSAGES = 2_048
+WAIT_SECONDS_MAX = 60.0
+
+
+class LogWriters:
+    """Writers with a stream each, of which everyone awaits its append before the next."""
+
+    def __init__(self, log: Log, messages: list[events.MessageReceived]) -> None:
+        self._log = log
+        self._messages = messages
+        self._actor = user_actor(OWNER)
+
+    async def one(self, stream: int, number: int) -> None:
+        payload = self._messages[number % len(self._messages)]
+        new = NewEvent(new_id(), payload, self._actor)
+        await self._log.append(f"conversation/{OWNER}/{stream}", (new,))
+
+    async def rate(self, seconds: float, writers: int) -> float:
+        """Acknowledged appends a second."""
+        started = perf_counter()
+
+        async def write(stream: int) -> int:
+            count = 0
+            while perf_counter() - started < seconds:
+                await self.one(stream, stream * 7 + count)
+                count += 1
+            return count
+
+        async with asyncio.timeout(WAIT_SECONDS_MAX):
+            written = await asyncio.gather(*(write(stream) for stream in range(writers)))
+        return sum(written) / (perf_counter() - started)
+
+
+async def measure(ground: Ground) -> list[Row]:
+    """Four rows: a rate for each number of writers, and how long one writer waits for its acknowledgement."""
+    sampler = Sampler()
+    messages = [sampler.message() for _ in range(MESSAGES)]
+    async with ground.log() as (dsn, log):
+        connection = await connect(dsn, name="minutebook-bench-raw")
+        try:
+            raw, ours = RawWriter(connection, messages), LogWriters(log, messages)
+            rows = await _acknowledgement(ground, raw, ours)
+            for writers in WRITERS:
+                ground.say(f"append: {writers} writers")
+                rows.append(await _rates(ground, raw, ours, writers))
+            return rows
+        finally:
+            await connection.close()
+
+
+async def _rates(ground: Ground, raw: RawWriter, ours: LogWriters, writers: int) -> Row:
+    seconds = QUICK_SECONDS if ground.quick else SECONDS
+    await raw.rate(seconds / 5, writers)
+    await ours.rate(seconds / 5, writers)
+    pairs = await take_turns(
+        ground.rounds, lambda: raw.rate(seconds, writers), lambda: ours.rate(seconds, writers)
+    )
+    return row(
+        f"append, {writers} writer{'s' if writers > 1 else ''}",
+        "durable one-event appends a second, over rows a second of raw 1 000-row INSERTs of the same rows",
+        [log_rate / raw_rate for raw_rate, log_rate in pairs],
+        goal=Goal("≥", 0.9) if writers == max(WRITERS) else None,
+        figures={
+            "log": per_second(statistics.median(log_rate for _, log_rate in pairs)),
+            "raw": per_second(statistics.median(raw_rate for raw_rate, _ in pairs)),
+        },
+    )
+
+
+async def _acknowledgement(ground: Ground, raw: RawWriter, ours: LogWriters) -> list[Row]:
+    """One writer and an idle server: every sample is taken right after its counterparts."""
+    ground.say("append: the wait of one writer")
+    samples = QUICK_LATENCY_SAMPLES if ground.quick else LATENCY_SAMPLES
+    rows = iter([raw.row() for _ in range((samples * ground.rounds + 20) * 2)])
+    numbers = iter(range(10**9))
+    sides: tuple[Callable[[], Awaitable[None]], ...] = (
+        lambda: raw.one_in_transaction(next(rows)),
+        lambda: raw.one(next(rows)),
+        lambda: ours.one(0, next(numbers)),
+    )
+
+    async def timed(side: Callable[[], Awaitable[None]]) -> float:
+        started = perf_counter()
+        await side()
+        return perf_counter() - started
+
+    await take_turns(20, *sides)
+    medians: list[list[float]] = []
+    for _ in range(ground.rounds):
+        taken = await take_turns(samples, *(lambda side=side: timed(side) for side in sides))
+        medians.append([quantile([sample[side] for sample in taken], 0.5) for side in range(len(sides))])
+    waits = [milliseconds(statistics.median(round_[side] for round_ in medians)) for side in range(len(sides))]
+    figures = {"log": waits[2], "raw transaction": waits[0], "raw autocommit": waits[1]}
+    return [
+        row(
+            "acknowledgement, 1 writer",
+            "p50 of a durable append over p50 of a raw single-row transaction",
+            [ours_ / transaction for transaction, _, ours_ in medians],
+            goal=Goal("≤", 1.1),
+            figures=figures,
+        ),
+        row(
+            "acknowledgement, 1 writer",
+            "p50 of a durable append over p50 of a raw single-row INSERT with autocommit",
+            [ours_ / autocommit for _, autocommit, ours_ in medians],
+            figures=figures,
+        ),
+    ]

@@ -1,0 +1,114 @@
+"""`minutebook bench`: measures this machine, and prints ratios."""
+
+import asyncio
+import resource
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import click
+import msgspec
+from rich.console import Console
+
+from app.bench import append, fanout, fold, reconnect, replay, storage
+from app.bench.ground import Ground, open_ground
+from app.bench.measure import Row
+from app.bench.table import Report, print_table, this_machine, write_markdown
+
+ROUNDS = 5
+QUICK_ROUNDS = 1
+OPEN_FILES = 8_192
+
+BENCHMARKS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
+    "append": append.measure,
+    "replay": replay.measure,
+    "fanout": fanout.measure,
+    "reconnect": reconnect.measure,
+    "projections": fold.measure,
+    "storage": storage.measure,
+}
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("names", nargs=-1, metavar="[NAME]…")
+@click.option("--rounds", type=click.IntRange(1, 1_000), help=f"Pairs that are measured (default {ROUNDS})")
+@click.option("--quick", is_flag=True, help="Tiny sizes, one round: shows that everything runs, not how fast")
+@click.option(
+    "--json", "json_file", type=click.Path(path_type=Path, dir_okay=False), help="Write the result as JSON"
+)
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write the table into this file, between its markers <!-- bench:begin --> and <!-- bench:end -->",
+)
+def bench_command(
+    names: tuple[str, ...],
+    rounds: int | None,
+    quick: bool,
+    json_file: Path | None,
+    markdown_file: Path | None,
+) -> None:
+    """Measure, as ratios against baselines of the same run. It takes a few minutes; use an idle machine.
+
+    NAME: append, replay, fanout, reconnect, projections, storage; none means all. Runs on fresh databases of the server
+    that DATABASE_URL names (its role has to be allowed to create databases), else on an embedded server.
+    """
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        raise click.BadParameter(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    console = Console()
+    _raise_limit_of_open_files()
+    status = Console(stderr=True)
+
+    def say(text: str) -> None:
+        status.print(f"[dim]{time.strftime('%H:%M:%S')} {text}[/dim]")
+
+    started = time.monotonic()
+    with open_ground(rounds or (QUICK_ROUNDS if quick else ROUNDS), quick=quick, say=say) as ground:
+        rows, version = _run(_measure(ground, names or tuple(BENCHMARKS)))
+    report = Report(this_machine(version), ground.rounds, quick, round(time.monotonic() - started, 1), rows)
+    print_table(console, report)
+    if json_file is not None:
+        json_file.write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
+    if markdown_file is not None:
+        try:
+            write_markdown(markdown_file, report)
+        except ValueError as error:
+            raise click.ClickException(str(error)) from None
+
+
+async def _measure(ground: Ground, names: tuple[str, ...]) -> tuple[list[Row], str]:
+    rows: list[Row] = []
+    for name in names:
+        ground.say(name)
+        found = await BENCHMARKS[name](ground)
+        for row in found:
+            ground.say(f"  {row.name}: {row.ratio:.2f} ({row.low:.2f}–{row.high:.2f})")
+        rows += found
+    return rows, await ground.server_version()
+
+
+def _run(
+    main: "asyncio.coroutines.Coroutine[object, object, tuple[list[Row], str]]",
+) -> tuple[list[Row], str]:
+    """On uvloop where there is one, as the service runs."""
+    if sys.platform == "win32":
+        return asyncio.run(main)
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(main)
+
+
+def _raise_limit_of_open_files() -> None:
+    """1 000 sockets are 1 000 files, here and in the server, which inherits the limit."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+if __name__ == "__main__":
+    bench_command()

@@ -1,0 +1,144 @@
+"""`minutebook doctor`: is the log whole, guarded, and does this installation work."""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+import msgspec
+import psycopg
+
+from app.database.migrate import migrations
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+POSTGRES_OLDEST, POSTGRES_NEWEST = 15, 18
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One thing that was looked at. `advice` says what to do where it is not `ok`."""
+
+    ok: bool
+    what: str
+    advice: str = ""
+
+
+def _server(connection: Connection) -> Iterator[Finding]:
+    version = connection.info.server_version // 10_000
+    yield Finding(
+        version >= POSTGRES_OLDEST,
+        f"Postgres {version}",
+        f"Minutebook is tested with Postgres {POSTGRES_OLDEST}-{POSTGRES_NEWEST}; upgrade the server",
+    )
+    for name, needed in (("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on")):
+        value = str(_one(connection, "SELECT current_setting(%s)", name))
+        yield Finding(
+            value == needed or (name == "synchronous_commit" and value in ("remote_apply", "remote_write")),
+            f"{name} is {value}",
+            f"set {name} to {needed}, or a crash can lose acknowledged events",
+        )
+
+
+def _schema(connection: Connection) -> Iterator[Finding]:
+    found = _one(connection, "SELECT coalesce(max(number), 0) FROM schema_migrations")
+    newest = len(migrations())
+    yield Finding(found == newest, f"schema {found} of {newest}", "run `minutebook migrate`")
+
+
+def _guards(connection: Connection) -> Iterator[Finding]:
+    rights = _one(
+        connection,
+        "SELECT concat_ws(', ', CASE WHEN has_table_privilege('events', 'UPDATE') THEN 'UPDATE' END,"
+        " CASE WHEN has_table_privilege('events', 'DELETE') THEN 'DELETE' END,"
+        " CASE WHEN has_table_privilege('events', 'TRUNCATE') THEN 'TRUNCATE' END)",
+    )
+    superuser = _one(connection, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user")
+    yield Finding(
+        not rights and not superuser,
+        f"this role may {rights or 'only add'} to the log{' (it is a superuser)' if superuser else ''}",
+        "let the service log in as an ordinary role that owns the database, and REVOKE UPDATE, DELETE, TRUNCATE",
+    )
+    enabled = _one(
+        connection, "SELECT count(*) FROM pg_trigger WHERE tgname = 'events_append_only' AND tgenabled = 'A'"
+    )
+    yield Finding(
+        enabled == 1, "the append-only trigger is in place", "restore the trigger of migrations/0001_log.sql"
+    )
+
+
+def _offsets(connection: Connection) -> Iterator[Finding]:
+    """Heads and counters against the events themselves: any gap or double shows here."""
+    events, position = connection.execute(
+        "SELECT (SELECT count(*) FROM events), (SELECT coalesce(sum(position), 0) FROM partitions)"
+    ).fetchone() or (0, 0)
+    yield Finding(
+        events == position,
+        f"{events} events, positions 1 to {position}",
+        "positions have gaps: restore a backup",
+    )
+    bad = connection.execute(
+        "SELECT s.name, s.head, count(e.*), coalesce(max(e.stream_offset), 0) FROM streams s"
+        " LEFT JOIN events e ON e.stream_id = s.id GROUP BY s.id"
+        " HAVING count(e.*) <> s.head OR coalesce(max(e.stream_offset), 0) <> s.head LIMIT 5"
+    ).fetchall()
+    streams = _one(connection, "SELECT count(*) FROM streams")
+    names = ", ".join(f"{name} (head {head}, {count} events up to {last})" for name, head, count, last in bad)
+    yield Finding(
+        not bad,
+        f"{streams} streams without gaps" if not bad else f"streams with gaps: {names}",
+        "restore a backup",
+    )
+
+
+def _views(connection: Connection) -> Iterator[Finding]:
+    rows = connection.execute(
+        "SELECT c.name, p.position - c.position FROM projection_checkpoints c JOIN partitions p USING (partition)"
+    ).fetchall()
+    for name, behind in rows:
+        yield Finding(
+            behind < 10_000,
+            f"view {name} is {behind} events behind",
+            "start the service; it catches up by itself",
+        )
+
+
+def _one(connection: Connection, query: str, *parameters: object) -> Any:
+    row = connection.execute(query, parameters).fetchone()  # pyright: ignore[reportArgumentType, reportCallIssue]
+    return row[0] if row else None
+
+
+CHECKS: tuple[Callable[[Connection], Iterator[Finding]], ...] = (_server, _schema, _guards, _offsets, _views)
+
+
+def examine(dsn: str) -> Iterator[Finding]:
+    """Every finding, in order. A check that cannot be made is a finding too. Reads only; scans the whole log."""
+    try:
+        connection = psycopg.connect(
+            dsn, autocommit=True, connect_timeout=5, application_name="minutebook-doctor"
+        )
+    except psycopg.OperationalError as error:
+        yield Finding(
+            False,
+            f"the database cannot be reached: {str(error).strip()}",
+            "check DATABASE_URL and the server",
+        )
+        return
+    with connection:
+        for check in CHECKS:
+            try:
+                yield from check(connection)
+            except psycopg.Error as error:
+                name = check.__name__.strip("_")
+                yield Finding(
+                    False,
+                    f"{name} could not be checked: {str(error).splitlines()[0]}",
+                    "run `minutebook migrate`",
+                )
+
+
+def print_findings(findings: Iterator[Finding]) -> bool:
+    """A line each; true if all is well."""
+    well = True
+    for finding in findings:
+        mark = click.style("ok ", fg="green") if finding.ok else click.style("BAD", fg="red")
+        click.echo(f"{mark}  {finding.what}" + ("" if finding.ok else f"\n     → {finding.advice}"))
+        well &= finding.ok
+    return well

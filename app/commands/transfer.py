@@ -1,0 +1,194 @@
+"""`minutebook import FILE` and `minutebook export ID`."""
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+from typing import BinaryIO, Literal, Protocol
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from app.core import streams
+from app.log.errors import LogError, LogUnavailable
+from app.log.log import open_log
+from app.transfer.exporting import OpenAIExport, event_line
+from app.transfer.importing import LineResult, Summary, import_file
+
+PLAIN_PROGRESS_SECONDS = 5.0
+ERRORS_SHOWN_MAX = 100
+
+
+class Database(Protocol):
+    """What the commands need of the context: where the log is, and whose conversations are meant by default."""
+
+    owner: str
+
+    def dsn(self) -> str: ...
+
+
+@click.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--owner", help="Whose the conversations will be.")
+@click.pass_obj
+def import_command(database: Database, file: Path, owner: str | None) -> None:
+    """Import conversations in the OpenAI message shape from FILE.
+
+    FILE has one conversation a line: {"id": ..., "messages": [...]}; other fields are kept. What was imported before is
+    not imported again, so a run that was stopped can simply be started again. Exits with 1 if a line was not imported.
+    """
+    dsn = database.dsn()
+    with file.open("rb") as opened, _Report(opened) as report:
+        try:
+            summary = asyncio.run(_import(dsn, opened, owner or database.owner, report))
+        except LogUnavailable as error:
+            raise click.ClickException(f"{error}. Run the same command again to go on.") from error
+        except KeyboardInterrupt:
+            report.say("Stopped. Run the same command again to go on.")
+            raise SystemExit(130) from None
+    _print_summary(summary)
+    if summary.failed:
+        raise SystemExit(1)
+
+
+@click.command("export")
+@click.argument("conversation_id")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["openai", "events"]),
+    default="openai",
+    show_default=True,
+    help="openai: one line as import takes it. events: the log, one event a line.",
+)
+@click.option("--owner", help="Whose conversation it is.")
+@click.option(
+    "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of standard output."
+)
+@click.pass_obj
+def export_command(
+    database: Database,
+    conversation_id: str,
+    form: Literal["openai", "events"],
+    owner: str | None,
+    output: Path | None,
+) -> None:
+    """Export the conversation CONVERSATION_ID from the log."""
+    owner = owner or database.owner
+    try:
+        stream = streams.conversation(owner, conversation_id)
+    except streams.InvalidConversationId as error:
+        raise click.ClickException(str(error)) from error
+    dsn = database.dsn()
+    missing = f"{owner} has no conversation {conversation_id!r}; --owner picks another owner"
+    try:
+        if output is None:
+            written = asyncio.run(_export(dsn, stream, conversation_id, form, sys.stdout.buffer))
+        else:
+            written = _export_to_file(dsn, stream, conversation_id, form, output)
+    except LogError as error:
+        raise click.ClickException(str(error)) from error
+    if not written:
+        raise click.ClickException(
+            missing if form == "events" else f"{missing}, --format events shows a deleted one"
+        )
+
+
+def _export_to_file(dsn: str, stream: str, conversation_id: str, form: str, output: Path) -> bool:
+    """Beside it first, so that a failed export leaves no half file under this name."""
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        with unfinished.open("wb") as file:
+            written = asyncio.run(_export(dsn, stream, conversation_id, form, file))
+        if written:
+            unfinished.replace(output)
+        return written
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+async def _import(dsn: str, file: BinaryIO, owner: str, report: "_Report") -> Summary:
+    log = await open_log(dsn, node_id=f"import-{os.getpid()}")
+    try:
+        return await import_file(log, file, owner, report.line)
+    finally:
+        await log.close()
+
+
+async def _export(dsn: str, stream: str, conversation_id: str, form: str, out: BinaryIO) -> bool:
+    """False if there is nothing to export."""
+    log = await open_log(dsn, node_id=f"export-{os.getpid()}")
+    export = OpenAIExport(conversation_id)
+    written = False
+    try:
+        async for recorded in log.reader.all_of(stream):
+            if form == "events":
+                out.write(event_line(recorded) + b"\n")
+                written = True
+            else:
+                export.add(recorded)
+        if form == "openai" and not export.empty:
+            out.write(export.line() + b"\n")
+            written = True
+        out.flush()
+    finally:
+        await log.close()
+    return written
+
+
+def _print_summary(summary: Summary) -> None:
+    click.echo(
+        f"{summary.imported} conversations imported ({summary.messages} messages), "
+        f"{summary.present} were there already, {summary.failed} failed."
+    )
+    if summary.failed:
+        click.echo("Correct the lines named above and run the same command again.", err=True)
+
+
+class _Report:
+    """Progress by bytes of the file on standard error: a bar on a terminal, a line now and then elsewhere."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._total_bytes = os.fstat(file.fileno()).st_size
+        self._done_bytes = 0
+        self._errors = 0
+        self._said_at = time.monotonic()
+        self._console = Console(stderr=True)
+        self._bar = Progress(
+            TextColumn("importing"),
+            BarColumn(),
+            DownloadColumn(),
+            TimeRemainingColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._task = self._bar.add_task("importing", total=self._total_bytes)
+
+    def __enter__(self) -> "_Report":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def say(self, text: str) -> None:
+        if self._console.is_terminal:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            click.echo(text, err=True)
+
+    def line(self, result: LineResult) -> None:
+        self._done_bytes += result.size_bytes
+        self._bar.update(self._task, completed=self._done_bytes)
+        if result.outcome == "failed":
+            self._errors += 1
+            if self._errors <= ERRORS_SHOWN_MAX:
+                self.say(f"line {result.line}: {result.error}")
+            elif self._errors == ERRORS_SHOWN_MAX + 1:
+                self.say(f"more than {ERRORS_SHOWN_MAX} lines failed; the others are only counted")
+        now = time.monotonic()
+        if not self._console.is_terminal and now - self._said_at >= PLAIN_PROGRESS_SECONDS:
+            self._said_at = now
+            self.say(f"{self._done_bytes} of {self._total_bytes} bytes")

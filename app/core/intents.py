@@ -1,0 +1,105 @@
+"""What an agent mode asks for (intents) and what it is sent back (outcomes).
+
+A mode is a plain generator of intents, sent outcomes, returning the final answer. It has no I/O, no clock, no
+randomness and no ids of its own, so that running it again on recorded outcomes gives the same intents.
+"""
+
+import hashlib
+from collections.abc import Generator
+
+import msgspec
+
+from app.core.events import RunLimits
+from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall, ToolSpec
+
+KEY_HEX_DIGITS = 32
+
+
+class CallModel(msgspec.Struct, frozen=True, tag="call_model"):
+    """Ask the model. Its text is streamed to readers while it comes."""
+
+    request: ModelRequest
+
+
+class CallTool(msgspec.Struct, frozen=True, tag="call_tool"):
+    call: ToolCall
+
+
+Intent = CallModel | CallTool
+
+
+class ModelFailure(msgspec.Struct, frozen=True):
+    """A model call that failed for good. `message` is one sentence for people."""
+
+    error_class: str
+    message: str
+
+
+class ToolResult(msgspec.Struct, frozen=True):
+    """What a tool said, also when it failed: then `error_class` is set."""
+
+    call_id: str
+    name: str
+    content: str
+    error_class: str | None = None
+
+
+Outcome = ModelAnswer | ModelFailure | ToolResult
+
+
+class RunStart(msgspec.Struct, frozen=True):
+    """What a mode knows when it starts. `history` ends before `input`; `sources` are names of attached files."""
+
+    input: str
+    system_prompt: str = ""
+    history: tuple[ChatMessage, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+    limits: RunLimits = RunLimits()
+    model: str | None = None
+    sources: tuple[str, ...] = ()
+
+
+class RunAborted(Exception):
+    """A mode gives up: `error_class` and one sentence for people. The run ends as failed with them."""
+
+    def __init__(self, error_class: str, message: str) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+
+
+Mode = Generator[tuple[Intent, ...], tuple[Outcome, ...], str]
+"""Several intents at once are carried out at once; their outcomes come back in the same order."""
+
+_encoder = msgspec.json.Encoder(order="deterministic")
+
+
+def intent_key(intent: Intent) -> str:
+    """Digest of the operation and its resolved arguments: the same for the same intent, always (SHA-256, 128 bits)."""
+    return hashlib.sha256(_encoder.encode(intent)).hexdigest()[:KEY_HEX_DIGITS]
+
+
+def ask_model(request: ModelRequest) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], ModelAnswer]:
+    """One model call from within a mode (`yield from`). Raises `RunAborted` if it failed for good."""
+    (outcome,) = yield (CallModel(request),)
+    match outcome:
+        case ModelAnswer():
+            return outcome
+        case ModelFailure(error_class, message):
+            raise RunAborted(error_class, message)
+        case ToolResult():
+            raise TypeError("a model call was sent the outcome of a tool")
+
+
+def use_tools(
+    calls: tuple[ToolCall, ...],
+) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], tuple[ToolResult, ...]]:
+    """Several tool calls at once from within a mode (`yield from`)."""
+    outcomes = yield tuple(CallTool(call) for call in calls)
+    return tuple(outcome for outcome in outcomes if isinstance(outcome, ToolResult))
+
+
+def opening(start: RunStart) -> tuple[ChatMessage, ...]:
+    """The messages that every mode begins with: system prompt, history, and the input with its attached files named."""
+    attached = f"\n\n[Attached files: {', '.join(start.sources)}]" if start.sources else ""
+    system = (ChatMessage("system", start.system_prompt),) if start.system_prompt else ()
+    return (*system, *start.history, ChatMessage("user", start.input + attached))

@@ -1,0 +1,111 @@
+"""User-facing texts in English and Chinese. Clients know the Chinese ones of the wire contract."""
+
+from typing import Literal
+
+Locale = Literal["en", "zh"]
+
+_TEXTS: dict[str, tuple[str, str]] = {
+    "conversation": ("conversation", "对话"),
+    "empty_answer": (
+        "I could not come up with an answer this time. Please try again or put the question another way.",
+        "抱歉，我这次没能生成回答，请重试或换个说法。",
+    ),
+    "not_json": ("This frame is not valid JSON.", "该消息不是有效的 JSON。"),
+    "unknown_frame": (
+        "Unknown frame type {type!r}; known are: {known}.",
+        "未知的消息类型 {type!r}；可用类型：{known}。",
+    ),
+    "invalid_frame": ("This {type} frame is not valid: {reason}", "该 {type} 消息无效：{reason}"),
+    "frame_too_large": ("A frame may have at most {limit} bytes.", "单条消息最多 {limit} 字节。"),
+    "unauthorized": (
+        "The API key is missing or not valid. Send it in X-API-Key or as api_key=.",
+        "API 密钥缺失或无效。请通过 X-API-Key 或 api_key= 提供。",
+    ),
+    "forbidden": (
+        "Your role {role} may read but not change anything.",
+        "您的角色 {role} 只能读取，不能修改。",
+    ),
+    "too_many_sockets": (
+        "You have more than {limit} sockets open; the oldest was closed.",
+        "您打开的连接超过 {limit} 个，最早的连接已关闭。",
+    ),
+    "heartbeat": ("Nothing was heard for {seconds} seconds.", "{seconds} 秒内没有收到任何消息。"),
+    "message_empty": ("The message is empty; send at least one character.", "消息为空，请至少发送一个字符。"),
+    "message_too_long": (
+        "The message has {size} bytes; the limit is {limit}.",
+        "消息有 {size} 字节，上限为 {limit} 字节。",
+    ),
+    "no_conversation": (
+        "There is no conversation {id!r}. GET /api/v1/portal/conversations lists yours.",
+        "没有对话 {id!r}。",
+    ),
+    "no_skill": (
+        "There is no skill {name!r}. Known skills: {known}.",
+        "没有技能 {name!r}。可用技能：{known}。",
+    ),
+    "body_unreadable": ("The body is not valid JSON in UTF-8.", "请求正文不是有效的 UTF-8 JSON。"),
+    "upload_missing": (
+        "Send the file as the multipart form field 'file'.",
+        "请以 multipart 表单字段 file 上传文件。",
+    ),
+    "upload_too_large": ("A file may have at most 10 MB.", "文件最大 10 MB。"),
+    "no_file": ("There is no such file of yours.", "没有此文件。"),
+    "no_task": ("There is no such task in this conversation.", "该对话中没有此任务。"),
+    "no_running_task": ("No task of this socket is running.", "该连接没有正在运行的任务。"),
+    "resume_needs_conversation": (
+        "resume needs task_id and conversation_id.",
+        "resume 需要 task_id 和 conversation_id。",
+    ),
+    "mode_missing": (
+        "{mode} is not available in this release. Send the message without its prefix.",
+        "此版本尚不支持 {mode}。请去掉前缀后再发送。",
+    ),
+    "log_unavailable": (
+        "The database cannot be reached at the moment. Please try again shortly.",
+        "暂时无法连接数据库，请稍后重试。",
+    ),
+    "overloaded": (
+        "The server is taking in more than it can write. Please try again shortly.",
+        "服务器繁忙，请稍后重试。",
+    ),
+    "internal": (
+        "Something went wrong on our side; the log of the server says more under {reference}.",
+        "服务器内部错误，服务器日志中的编号为 {reference}。",
+    ),
+    "run_timeout": (
+        "The task took longer than {seconds} seconds and was ended.",
+        "任务超过 {seconds} 秒，已结束。",
+    ),
+    "cancelled": ("The task was cancelled.", "任务已取消。"),
+    "shutdown": ("The server was shut down.", "服务器已关闭。"),
+    "step_limit": (
+        "The step limit of {limit} was reached before there was an answer.",
+        "在得出回答之前已达到 {limit} 步的上限。",
+    ),
+    "too_many_runs": (
+        "{limit} tasks wait already; nothing was started. Please try again shortly.",
+        "已有 {limit} 个任务在等待，未启动新任务，请稍后重试。",
+    ),
+    "client_message_id_invalid": (
+        "client_message_id has to have 1-{limit} characters, this one has {size}.",
+        "client_message_id 的长度须为 1-{limit} 个字符，当前为 {size} 个。",
+    ),
+    "client_message_id_reused": (
+        "client_message_id {id!r} was used before for another message; give every message its own.",
+        "client_message_id {id!r} 已用于另一条消息，请为每条消息使用不同的编号。",
+    ),
+    "replay_diverged": (
+        "The task cannot go on after a restart: at step {step} this release would act differently. Please ask again.",
+        "重启后任务无法继续：在第 {step} 步，当前版本的行为与记录不一致，请重新提问。",
+    ),
+    "run_mode_gone": (
+        "The task cannot go on: the mode {mode} is not part of this release.",
+        "任务无法继续：当前版本不包含模式 {mode}。",
+    ),
+}
+
+
+def text(key: str, locale: Locale = "en", **values: object) -> str:
+    """The text in that language with its placeholders filled in. An unknown key is a programming error (`KeyError`)."""
+    english, chinese = _TEXTS[key]
+    return (chinese if locale == "zh" else english).format(**values)

@@ -1,0 +1,32 @@
+"""The title of a conversation: a pure rule over its first user message, so that it is the same after every restart."""
+
+import re
+
+import msgspec
+
+from app.core.texts import Locale, text
+
+TITLE_CHARS_MAX = 20
+
+_COMMAND = re.compile(r"@(?P<name>board|team)(?![\w-])(?:[:：]\S*)?(?:\s+rounds=\d+(?!\S))?", re.IGNORECASE)
+
+
+class Title(msgspec.Struct, frozen=True):
+    """`text` is empty where a command leaves nothing; it is then shown as the locale's word for a conversation."""
+
+    text: str
+    is_board: bool
+
+
+def title_of(content: str) -> Title:
+    """Without a leading `@board…` or `@team…` command; cut at 20 characters with `...` behind if it was longer."""
+    content = content.strip()
+    command = _COMMAND.match(content)
+    topic = content[command.end() :].lstrip() if command else content
+    cut = topic[:TITLE_CHARS_MAX] + "..." if len(topic) > TITLE_CHARS_MAX else topic
+    return Title(cut, command is not None and command["name"].lower() == "board")
+
+
+def shown_title(title: str, locale: Locale) -> str:
+    """The title, or the locale's word where it is empty."""
+    return title or text("conversation", locale)

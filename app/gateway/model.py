@@ -1,0 +1,51 @@
+"""The one interface between runs and model providers."""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from app.core.messages import ModelAnswer, ModelRequest
+
+
+class TextDelta(msgspec.Struct, frozen=True):
+    """More text of the answer that is being written."""
+
+    text: str
+
+
+class ThinkingDelta(msgspec.Struct, frozen=True):
+    """More of a model's own reasoning, where the provider shows it."""
+
+    text: str
+
+
+ModelEvent = TextDelta | ThinkingDelta | ModelAnswer
+
+
+class ModelError(Exception):
+    """A model call failed. `error_class` is a stable word for analytics (`timeout`, `rate_limited`, `unreachable`,
+    `refused`, `bad_request`, `unauthorized`, `not_found`, `malformed_answer`, `internal`); `str(error)` is one sentence for
+    people and shows no key, path or stack; `transient` says whether the same call may work later.
+    """
+
+    def __init__(self, error_class: str, message: str, *, transient: bool) -> None:
+        super().__init__(message)
+        self.error_class = error_class
+        self.transient = transient
+
+
+class Model(Protocol):
+    """A provider. `stream` yields deltas, then exactly one `ModelAnswer` as the last item, or raises `ModelError`.
+
+    Closing the iterator (or cancelling its task) stops the provider's work.
+    """
+
+    @property
+    def name(self) -> str:
+        """What the start banner and the events call it, for example `local/SmolLM2-135M-Instruct`."""
+        ...
+
+    def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]: ...
+
+    async def close(self) -> None: ...

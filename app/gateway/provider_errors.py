@@ -1,0 +1,43 @@
+"""What a failure of a provider means: fixed sentences, since a provider's own text can quote keys and addresses."""
+
+import httpx2
+from pydantic_ai import exceptions as failures
+
+from app.gateway.model import ModelError
+
+RULES: tuple[tuple[type[Exception], str, str, bool], ...] = (
+    (failures.ModelTimeoutError, "timeout", "The model did not answer in time.", True),
+    (failures.ModelRequestTimeout, "timeout", "The model did not answer in time.", True),
+    (failures.ModelConnectionError, "unreachable", "The model's provider could not be reached.", True),
+    (failures.ModelRateLimitError, "rate_limited", "The model's provider asks to slow down.", True),
+    (
+        failures.ModelQuotaExceededError,
+        "rate_limited",
+        "The quota at the model's provider is used up.",
+        False,
+    ),
+    (failures.ModelUnavailableError, "unreachable", "The model's provider is overloaded or down.", True),
+    (failures.ModelServerError, "internal", "The model's provider failed.", True),
+    (failures.ModelAuthenticationError, "unauthorized", "The model's provider refused the API key.", False),
+    (failures.ModelNotFoundError, "not_found", "The model's provider does not know this model.", False),
+    (
+        failures.ModelContextWindowExceededError,
+        "bad_request",
+        "The conversation is too long for the model.",
+        False,
+    ),
+    (failures.ModelRequestRejectedError, "bad_request", "The model's provider refused the request.", False),
+    (failures.ContentFilterError, "refused", "The model's provider refused to answer.", False),
+    (failures.UnexpectedModelBehavior, "malformed_answer", "The model's answer made no sense.", True),
+    (failures.ModelAPIError, "malformed_answer", "The model's answer is incomplete or not readable.", True),
+    (httpx2.TimeoutException, "timeout", "The model did not answer in time.", True),
+    (httpx2.HTTPError, "unreachable", "The connection to the model's provider broke.", True),
+)
+
+
+def as_model_error(error: Exception) -> ModelError:
+    """The `ModelError` for a failure; the first rule that fits, an unknown failure is `internal`."""
+    for kind, error_class, message, transient in RULES:
+        if isinstance(error, kind):
+            return ModelError(error_class, message, transient=transient)
+    return ModelError("internal", f"The call of the model failed ({type(error).__name__}).", transient=False)

@@ -1,0 +1,1 @@
+SELECT max(stream_offset) FROM events WHERE stream_id = (SELECT id FROM streams WHERE name = $1)

@@ -1,0 +1,1 @@
+SELECT position FROM partitions WHERE partition = $1

@@ -1,0 +1,1 @@
+DELETE FROM leases WHERE task_id = $1 AND epoch = $2

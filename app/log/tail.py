@@ -1,0 +1,108 @@
+"""The newest events of streams that are being read, read once for all readers at the end of a stream.
+
+A wake-up makes a tail doubtful; the first reader then reads on from the log, the others wait and take what it got. A
+reader that is behind the tail reads from the log by itself.
+"""
+
+import asyncio
+from collections.abc import Iterable
+
+from app.core.envelope import Recorded
+from app.log.errors import HoleInLog
+from app.log.read import PAGE_EVENTS_MAX, LogReader
+
+TAIL_EVENTS_MAX = 1_000
+TAIL_CHARS_MAX = 4 * 1024 * 1024
+"""Of payload; the newest event is kept whatever its size."""
+
+
+class _Tail:
+    """`events` follow offset `base` without a hole (None: nothing is known yet)."""
+
+    __slots__ = ("base", "chars", "doubts", "events", "readers", "reading", "settled")
+
+    def __init__(self) -> None:
+        self.base: int | None = None
+        self.events: list[Recorded] = []
+        self.chars = 0
+        self.readers = 0
+        self.doubts = 1
+        self.settled = 0  # the doubts that the last read has answered
+        self.reading = asyncio.Lock()
+
+    def covers(self, offset: int) -> bool:
+        return self.base is not None and self.base <= offset <= self.base + len(self.events)
+
+    def take(self, page: list[Recorded]) -> None:
+        """Add what follows; forget the oldest beyond the limits."""
+        self.events += page
+        self.chars += sum(len(recorded.payload) for recorded in page)
+        surplus = 0
+        while surplus < len(self.events) - 1 and (
+            len(self.events) - surplus > TAIL_EVENTS_MAX or self.chars > TAIL_CHARS_MAX
+        ):
+            self.chars -= len(self.events[surplus].payload)
+            surplus += 1
+        if surplus:
+            self.base = self.events[surplus - 1].offset
+            self.events = self.events[surplus:]
+
+
+class Tails:
+    """One instance a process. `attach` and `detach` count the readers of a stream; without readers nothing is kept."""
+
+    def __init__(self, reader: LogReader) -> None:
+        self._reader = reader
+        self._tails: dict[str, _Tail] = {}
+        self.stopped = False
+
+    def attach(self, stream: str) -> None:
+        self._tails.setdefault(stream, _Tail()).readers += 1
+
+    def detach(self, stream: str) -> bool:
+        """True if this was the last reader."""
+        tail = self._tails[stream]
+        tail.readers -= 1
+        if tail.readers == 0:
+            del self._tails[stream]
+        return tail.readers == 0
+
+    def doubt(self, streams: Iterable[str]) -> None:
+        """These streams may have grown."""
+        for stream in self._tails.keys() & streams:
+            self._tails[stream].doubts += 1
+
+    async def after(self, stream: str, offset: int, limit: int) -> list[Recorded]:
+        """The events that follow `offset`, at most `limit`: all that were committed before the last doubt.
+
+        Raises `LogUnavailable`, and `HoleInLog` where tail and log do not join.
+        """
+        tail = self._tails[stream]
+        doubts = tail.doubts  # later ones are not for this call
+        if not tail.covers(offset):
+            page = await self._reader.stream(stream, after=offset, limit=limit)
+            if tail.base is None and len(page) < limit:
+                tail.base = offset
+                tail.take(page)
+                tail.settled = doubts
+            return page
+        if tail.settled < doubts:
+            async with tail.reading:
+                while tail.settled < doubts:
+                    await self._read_on(stream, tail)
+        if not tail.covers(offset):  # so much was new that the tail has moved on
+            return await self._reader.stream(stream, after=offset, limit=limit)
+        assert tail.base is not None  # noqa: S101 (it covers the offset)
+        start = offset - tail.base
+        page = tail.events[start : start + limit]
+        if page and page[0].offset != offset + 1:
+            raise HoleInLog(stream, offset, page[0].offset)
+        return page
+
+    async def _read_on(self, stream: str, tail: _Tail) -> None:
+        doubts = tail.doubts  # before the read: a wake-up during it must not be forgotten
+        end = tail.events[-1].offset if tail.events else tail.base
+        page = await self._reader.stream(stream, after=end or 0)
+        tail.take(page)
+        if len(page) < PAGE_EVENTS_MAX:
+            tail.settled = doubts

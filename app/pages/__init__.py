@@ -1,0 +1,1 @@
+"""What the start page is made of: plain HTML, CSS and one script, no build."""

@@ -1,0 +1,60 @@
+"""Why a message is not taken. Nothing was written; each is one sentence from `app.core.texts`."""
+
+from typing import ClassVar
+
+from app.core.texts import Locale, text
+
+
+class Refused(Exception):
+    """`key` names the text, `values` fill it in."""
+
+    key: ClassVar[str]
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+        super().__init__(self.sentence("en"))
+
+    def sentence(self, locale: Locale) -> str:
+        return text(self.key, locale, **self.values)
+
+
+class SkillUnknown(Refused):
+    """There is no such skill. Values: `name`, `known`."""
+
+    key = "no_skill"
+
+
+class ModeMissing(Refused):
+    """The prefix asks for a mode that this release does not have. Value: `mode`."""
+
+    key = "mode_missing"
+
+
+class MessageEmpty(Refused):
+    """Nothing but white space, or nothing behind a prefix."""
+
+    key = "message_empty"
+
+
+class MessageTooLong(Refused):
+    """Over the limit in bytes, as stored. Values: `size`, `limit`."""
+
+    key = "message_too_long"
+
+
+class TooManyRuns(Refused):
+    """The queue of waiting tasks is full. Value: `limit`."""
+
+    key = "too_many_runs"
+
+
+class ClientMessageIdInvalid(Refused):
+    """Values: `size`, `limit` in characters."""
+
+    key = "client_message_id_invalid"
+
+
+class ClientMessageIdReused(Refused):
+    """The same id was sent with another message. Value: `id`."""
+
+    key = "client_message_id_reused"

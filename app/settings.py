@@ -1,0 +1,148 @@
+"""Settings of the service: one frozen value, from a TOML file and the environment. The environment wins.
+
+A setting `name` is the key `name` of the file and the variable `MINUTEBOOK_NAME`. `DATABASE_URL`, `OPENAI_API_KEY`,
+`OPENAI_BASE_URL` and `ANTHROPIC_API_KEY` are read under their customary names too.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from app.core.texts import Locale
+
+PREFIX = "MINUTEBOOK_"
+DEFAULT_FILE = "minutebook.toml"
+_CUSTOMARY = {
+    "DATABASE_URL": "database_url",
+    "OPENAI_API_KEY": "openai_api_key",
+    "OPENAI_BASE_URL": "openai_base_url",
+    "ANTHROPIC_API_KEY": "anthropic_api_key",
+}
+_EXAMPLES = {
+    "database_url": "postgresql://minutebook:secret@db:5432/minutebook",
+    "data_dir": "/var/lib/minutebook",
+    "host": "127.0.0.1",
+    "port": "8765",
+    "locale": "zh",
+    "model": "openai:gpt-4o-mini",
+    "api_keys": '[{"key": "a long random string", "user": "ana", "role": "member"}]',
+    "heartbeat_seconds": "120",
+    "sockets_per_user": "16",
+    "run_timeout_seconds": "300",
+    "max_steps": "8",
+    "log_level": "info",
+}
+
+
+class SettingsError(Exception):
+    """A setting is wrong. The message names it, shows the value and an example."""
+
+
+class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A key and whose it is. Give `key`, or `key_sha256` (64 hex digits) to keep the key itself out of the file."""
+
+    user: Annotated[str, Meta(min_length=1, max_length=100, pattern=r"^[A-Za-z0-9._@-]+$")]
+    key: str = ""
+    key_sha256: str = ""
+    role: Literal["admin", "member", "auditor"] = "member"
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that can be configured. Times are in seconds."""
+
+    database_url: str = ""
+    data_dir: str = ".minutebook"
+    host: str = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65535)] = 8765
+    locale: Locale = "en"
+    model: str = "local"
+    openai_api_key: str = ""
+    openai_base_url: str = ""
+    anthropic_api_key: str = ""
+    agent_name: str = "assistant"
+    system_prompt: str = ""
+    max_steps: Annotated[int, Meta(ge=1, le=100)] = 8
+    run_timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    api_keys: tuple[ApiKey, ...] = ()
+    heartbeat_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
+    feed_heartbeat_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 15.0
+    sockets_per_user: Annotated[int, Meta(ge=1, le=100_000)] = 16
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @property
+    def development(self) -> bool:
+        """No key is configured: everybody who reaches the server is its one user."""
+        return not self.api_keys
+
+
+def load(environment: Mapping[str, str], *, file: Path | None = None) -> Settings:
+    """Raises `SettingsError`. Without `file`, `MINUTEBOOK_CONFIG`, else `minutebook.toml` of this folder, is read."""
+    values = _from_file(file, environment)
+    for variable, name in _CUSTOMARY.items():
+        if environment.get(variable):
+            values[name] = environment[variable]
+    for variable, value in environment.items():
+        name = variable.removeprefix(PREFIX).lower()
+        if variable.startswith(PREFIX) and name != "config":
+            values[name] = _parsed(name, value)
+    return check(values)
+
+
+def check(values: Mapping[str, Any]) -> Settings:
+    """The settings of these values, each named in the error where it is wrong. Raises `SettingsError`."""
+    known = {field.name: field for field in msgspec.structs.fields(Settings)}
+    for name, value in values.items():
+        if name not in known:
+            raise SettingsError(f"unknown setting {name!r}; known are: {', '.join(known)}")
+        try:
+            msgspec.convert(value, known[name].type, strict=False)
+        except msgspec.ValidationError as error:
+            shown = "(hidden)" if "key" in name else repr(value)
+            example = _EXAMPLES.get(name, "")
+            raise SettingsError(
+                f"setting {name!r} is {shown}: {error}" + (f"; an example: {example}" if example else "")
+            ) from None
+    settings = msgspec.convert(values, Settings, strict=False)
+    for number, key in enumerate(settings.api_keys, start=1):
+        if bool(key.key) == bool(key.key_sha256):
+            raise SettingsError(
+                f"api_keys: entry {number} (user {key.user!r}) needs either 'key' or 'key_sha256'"
+            )
+        if key.key and len(key.key) < 16:
+            raise SettingsError(
+                f"api_keys: the key of user {key.user!r} has under 16 characters; use a longer one"
+            )
+    if settings.development and settings.host not in ("127.0.0.1", "localhost", "::1"):
+        raise SettingsError(
+            f"setting 'host' is {settings.host!r} but no API key is configured: without keys only loopback is served. "
+            f"Configure api_keys, for example {_EXAMPLES['api_keys']}, or use host 127.0.0.1"
+        )
+    return settings
+
+
+def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:
+    named = file or (Path(environment[PREFIX + "CONFIG"]) if environment.get(PREFIX + "CONFIG") else None)
+    path = named or Path(DEFAULT_FILE)
+    if named is None and not path.is_file():
+        return {}
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"the settings file {path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from error
+
+
+def _parsed(name: str, value: str) -> Any:
+    if name != "api_keys":
+        return value
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise SettingsError(
+            f"setting 'api_keys' is not valid JSON: {error}; an example: {_EXAMPLES[name]}"
+        ) from None

@@ -1,0 +1,1 @@
+"""Conversations in and out of the log: OpenAI message lists, and the events themselves."""

@@ -1,0 +1,167 @@
+"""How far each projection is: the rows of `projection_checkpoints`, and what this process knows of them."""
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+import structlog
+
+from app.database.migrate import ADVISORY_LOCK
+from projections.projection import AnyProjection, Page, Poison
+
+logger = structlog.get_logger(__name__)
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+_MAKE = b"""
+INSERT INTO projection_checkpoints (name, partition, version)
+SELECT $1, partition, $2 FROM partitions
+ON CONFLICT DO NOTHING
+"""
+_RESET = b"UPDATE projection_checkpoints SET position = 0, version = $2, updated_at = now() WHERE name = $1"
+_MOVE = b"""
+UPDATE projection_checkpoints SET position = $3, updated_at = now()
+WHERE name = $1 AND partition = $2 AND position = $4 AND version = $5
+"""
+_READ = b"SELECT position, version FROM projection_checkpoints WHERE name = $1 AND partition = $2"
+_WRITE = b"UPDATE projection_checkpoints SET position = $3 WHERE name = $1 AND partition = $2"
+
+
+class ProjectionStatus(msgspec.Struct, frozen=True):
+    """`position` and `log_position` are sums over the partitions; `behind` counts events.
+
+    `stopped`: it needs a person.
+    """
+
+    name: str
+    version: int
+    position: int
+    log_position: int
+    stopped: Poison | None = None
+
+    @property
+    def behind(self) -> int:
+        return max(0, self.log_position - self.position)
+
+
+class Checkpoints:
+    """What one process knows. The database has the last word: every write is under the lock of the checkpoint's row."""
+
+    def __init__(self, projections: Sequence[AnyProjection]) -> None:
+        self._projections = {projection.name: projection for projection in projections}
+        self._lock = threading.Lock()
+        self._positions: dict[tuple[str, int], int] = {}
+        self._log: dict[int, int] = {}
+        self._stopped: dict[str, Poison] = {}
+        self.partitions: tuple[int, ...] = ()
+
+    def prepare(self, connection: Connection) -> None:
+        """Make what is missing of tables and checkpoints, and read where they stand.
+
+        A table of an older version, or one that somebody has dropped, is made anew and folded from the start; a
+        projection whose table is of a newer release is left alone and stays stopped.
+        """
+        connection.execute("SELECT pg_advisory_lock($1)", (ADVISORY_LOCK,))
+        try:
+            for projection in self._projections.values():
+                with connection.transaction():
+                    self._prepare_one(connection, projection)
+            rows = connection.execute(
+                "SELECT name, partition, position FROM projection_checkpoints"
+            ).fetchall()
+            heads = connection.execute(
+                "SELECT partition, position FROM partitions ORDER BY partition"
+            ).fetchall()
+        finally:
+            if not connection.closed:
+                connection.execute("SELECT pg_advisory_unlock($1)", (ADVISORY_LOCK,))
+        with self._lock:
+            self._positions = {(name, partition): position for name, partition, position in rows}
+            self._log = dict(heads)
+            self.partitions = tuple(self._log)
+
+    def _prepare_one(self, connection: Connection, projection: AnyProjection) -> None:
+        row = connection.execute(
+            "SELECT to_regclass($1), (SELECT max(version) FROM projection_checkpoints WHERE name = $1)",
+            (projection.name,),
+        ).fetchone()
+        table, version = row if row is not None else (None, None)
+        if version is not None and version > projection.version:
+            reason = f"its table has version {version}, this release knows {projection.version}; run the newer release"
+            self.stop(projection.name, Poison(0, "", reason))
+            return
+        if version is not None and (table is None or version < projection.version):
+            logger.warning("projection_rebuilt", projection=projection.name, version=projection.version)
+            connection.execute(f"DROP TABLE IF EXISTS {projection.name}".encode())
+            connection.execute(_RESET, (projection.name, projection.version))
+        connection.execute(projection.ddl.encode())
+        connection.execute(_MAKE, (projection.name, projection.version))
+
+    def reset(self, connection: Connection, name: str) -> None:
+        """Delete all rows and go back to the start of the log, in one transaction."""
+        with connection.transaction():
+            # The checkpoint first, as in every fold, so that no fold is half-way.
+            connection.execute(_RESET, (name, self._projections[name].version))
+            connection.execute(f"DELETE FROM {name}".encode())  # noqa: S608 (a projection's name)
+
+    def move(self, connection: Connection, name: str, partition: int, page: Page) -> bool:
+        """Move the checkpoint over a page, which locks it until the transaction ends.
+
+        False if it is not at the page's start: somebody else has folded meanwhile.
+        """
+        version = self._projections[name].version
+        moved = connection.execute(_MOVE, (name, partition, page.end, page.start, version))
+        if moved.rowcount == 1:
+            return True
+        row = connection.execute(_READ, (name, partition)).fetchone()
+        if row is not None and row[1] == version:
+            self.reached(name, partition, row[0])
+        else:
+            found = "no version" if row is None else f"version {row[1]}"
+            reason = f"its table has {found} now, not {version}; start this process again"
+            self.stop(name, Poison(page.start, "", reason))
+        return False
+
+    def move_back(self, connection: Connection, name: str, partition: int, position: int) -> None:
+        """The page could be folded up to this position only."""
+        connection.execute(_WRITE, (name, partition, position))
+
+    def reached(self, name: str, partition: int, position: int) -> None:
+        with self._lock:
+            self._positions[name, partition] = position
+
+    def saw(self, partition: int, position: int) -> None:
+        """The log has at least this position."""
+        with self._lock:
+            self._log[partition] = max(position, self._log.get(partition, 0))
+
+    def stop(self, name: str, poison: Poison) -> None:
+        with self._lock:
+            self._stopped[name] = poison
+
+    def position(self, name: str, partition: int) -> int:
+        with self._lock:
+            return self._positions.get((name, partition), 0)
+
+    def running(self) -> list[str]:
+        """Those that are not stopped."""
+        with self._lock:
+            return [name for name in self._projections if name not in self._stopped]
+
+    def stopped(self, name: str) -> Poison | None:
+        with self._lock:
+            return self._stopped.get(name)
+
+    def status(self) -> list[ProjectionStatus]:
+        with self._lock:
+            return [
+                ProjectionStatus(
+                    name,
+                    projection.version,
+                    sum(self._positions.get((name, partition), 0) for partition in self.partitions),
+                    sum(self._log.values()),
+                    self._stopped.get(name),
+                )
+                for name, projection in self._projections.items()
+            ]

@@ -1,0 +1,204 @@
+"""Conversations of an owner: what a list of them shows. One row a conversation.
+
+`message_count` counts the user and assistant messages that `transcript` shows; both follow the same rules, so the two
+agree at the same position. A deletion removes the row; the next message starts it anew. An answer of a run that was
+requested before the deletion belongs to what is forgotten, so it is neither counted nor shown.
+"""
+
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+from psycopg_pool import AsyncConnectionPool
+
+from app.core import titles
+from app.core.envelope import Recorded
+from app.core.events import (
+    ConversationCreated,
+    ConversationDeleted,
+    ConversationImported,
+    Event,
+    MessageAnswered,
+    MessageImported,
+    MessageInterrupted,
+    MessageReceived,
+    RunCancelled,
+    RunFailed,
+    RunRequested,
+)
+from app.core.texts import Locale
+from projections.imported import read_imported
+from projections.projection import Key, Projection, conversation_key, event_types, owned_by
+from projections.tables import fetch_rows
+
+LIST_MAX = 500
+COUNTED_ROLES = ("user", "assistant")
+
+DDL = """
+CREATE TABLE IF NOT EXISTS conversations (
+    owner text NOT NULL,
+    conversation_id text NOT NULL,
+    title text NOT NULL,
+    titled boolean NOT NULL,
+    is_board boolean NOT NULL,
+    message_count integer NOT NULL,
+    head bigint NOT NULL,
+    created_at timestamptz NOT NULL,
+    updated_at timestamptz NOT NULL,
+    open_tasks uuid[] NOT NULL,
+    PRIMARY KEY (owner, conversation_id)
+) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS conversations_newest ON conversations (owner, updated_at DESC, conversation_id DESC);
+"""
+
+
+class Cursor(NamedTuple):
+    """Where a page of the list ended."""
+
+    updated_at: datetime
+    conversation_id: str
+
+
+class Conversation(msgspec.Struct, frozen=True):
+    """`title` is as stored, possibly empty. `head` is the offset of the last event that changed this row.
+
+    `titled` says that the first user message was seen; `open_tasks` are runs that have not shown their message yet.
+    """
+
+    owner: str
+    conversation_id: str
+    created_at: datetime
+    updated_at: datetime
+    head: int
+    title: str = ""
+    titled: bool = False
+    is_board: bool = False
+    message_count: int = 0
+    open_tasks: tuple[UUID, ...] = ()
+
+    def shown_title(self, locale: Locale = "en") -> str:
+        """The title, or the locale's word for a conversation where it is empty."""
+        return titles.shown_title(self.title, locale)
+
+    @property
+    def cursor(self) -> Cursor:
+        """The list's next page starts behind this."""
+        return Cursor(self.updated_at, self.conversation_id)
+
+
+def key_of(recorded: Recorded, event: Event) -> Key | None:
+    return conversation_key(recorded.stream)
+
+
+def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Conversation | None:
+    match event:
+        case ConversationDeleted():
+            return None
+        case ConversationCreated() | ConversationImported():
+            return _changed(row or _begun(recorded), recorded)
+        case MessageReceived():
+            return _with_message(row or _begun(recorded), recorded, "user", event.content)
+        case MessageImported():
+            message = read_imported(event.message)
+            return _with_message(row or _begun(recorded), recorded, message.role, message.text)
+        case _ if row is None:
+            return None
+        case RunRequested():
+            return _with_run(row, recorded)
+        case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
+            return _with_message(row, recorded, "assistant", "")
+        case MessageInterrupted() if not event.content.strip():
+            return row  # nothing to show; the run's terminal event has something
+        case MessageAnswered() | MessageInterrupted() | RunFailed() | RunCancelled():
+            return _without_run(row, recorded)
+        case _:
+            return row
+
+
+def _with_run(row: Conversation, recorded: Recorded) -> Conversation:
+    if recorded.task_id is None or recorded.task_id in row.open_tasks:
+        return row
+    return _changed(row, recorded, open_tasks=(*row.open_tasks, recorded.task_id))
+
+
+def _without_run(row: Conversation, recorded: Recorded) -> Conversation:
+    """A run shows one message: its answer, what there was of it, or why there is none."""
+    if recorded.task_id not in row.open_tasks:
+        return row
+    open_tasks = tuple(task_id for task_id in row.open_tasks if task_id != recorded.task_id)
+    return _changed(row, recorded, open_tasks=open_tasks, message_count=row.message_count + 1)
+
+
+def _with_message(row: Conversation, recorded: Recorded, role: str, content: str) -> Conversation:
+    counted = row.message_count + (role in COUNTED_ROLES)
+    if role != "user" or row.titled:
+        return _changed(row, recorded, message_count=counted)
+    title = titles.title_of(content)
+    return _changed(
+        row, recorded, message_count=counted, title=title.text, titled=True, is_board=title.is_board
+    )
+
+
+def _begun(recorded: Recorded) -> Conversation:
+    return Conversation(*owned_by(recorded), recorded.recorded_at, recorded.recorded_at, recorded.offset)
+
+
+def _changed(row: Conversation, recorded: Recorded, **fields: Any) -> Conversation:
+    return msgspec.structs.replace(row, head=recorded.offset, updated_at=recorded.recorded_at, **fields)
+
+
+PROJECTION = Projection(
+    name="conversations",
+    version=1,
+    row=Conversation,
+    ddl=DDL,
+    key=("owner", "conversation_id"),
+    handles=event_types(
+        ConversationCreated,
+        ConversationDeleted,
+        ConversationImported,
+        MessageReceived,
+        MessageImported,
+        MessageAnswered,
+        MessageInterrupted,
+        RunRequested,
+        RunFailed,
+        RunCancelled,
+    ),
+    key_of=key_of,
+    apply=apply,
+)
+
+
+async def get(pool: AsyncConnectionPool, owner: str, conversation_id: str) -> Conversation | None:
+    """None if the owner has no such conversation (any more)."""
+    found = await fetch_rows(
+        pool,
+        Conversation,
+        "SELECT * FROM conversations WHERE owner = %s AND conversation_id = %s",
+        (owner, conversation_id),
+    )
+    return found[0] if found else None
+
+
+async def list_by_owner(
+    pool: AsyncConnectionPool, owner: str, *, limit: int = 20, before: Cursor | None = None
+) -> list[Conversation]:
+    """Those changed last come first, at most 500; the next page is `before` the last one's `cursor`."""
+    behind = "" if before is None else "AND (updated_at, conversation_id) < (%s, %s)"
+    return await fetch_rows(
+        pool,
+        Conversation,
+        f"SELECT * FROM conversations WHERE owner = %s {behind} "  # noqa: S608 (constants)
+        "ORDER BY updated_at DESC, conversation_id DESC LIMIT %s",
+        (owner, *(before or ()), max(0, min(limit, LIST_MAX))),
+    )
+
+
+async def count_by_owner(pool: AsyncConnectionPool, owner: str) -> int:
+    """How many conversations the owner has."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute("SELECT count(*) FROM conversations WHERE owner = %s", (owner,))
+        row = await cursor.fetchone()
+    return int(row[0]) if row else 0

@@ -1,0 +1,91 @@
+"""Rows of a projection in and out of its table, as JSON: a row's fields are its table's columns.
+
+Measured with 300 rows of 11 columns a statement: one JSON document through `json_populate_recordset` 26 µs a row,
+arrays through `unnest` 60 µs (psycopg encodes them in Python), COPY into a temporary table and upsert from there 43 µs.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import msgspec
+from psycopg import Connection
+from psycopg_pool import AsyncConnectionPool
+
+from projections.projection import AnyProjection, Fold, Key
+
+Row = TypeVar("Row", bound=msgspec.Struct)
+
+_encoder = msgspec.json.Encoder()
+
+
+class Table:
+    """The statements of one projection. Use it with a connection whose cursors take `$1` (`psycopg.RawCursor`)."""
+
+    def __init__(self, projection: AnyProjection) -> None:
+        self._projection = projection
+        self._rows = msgspec.json.Decoder(list[projection.row])
+        name, key, columns = projection.name, projection.key, projection.columns
+        given = f"json_populate_recordset(NULL::{name}, $1::json)"
+        changed = ", ".join(f"{column} = excluded.{column}" for column in columns if column not in key)
+        names = ", ".join(columns)
+        # Names are ours, so nothing has to be quoted.
+        self._all = f"SELECT json_agg(t)::text FROM {name} t".encode()  # noqa: S608
+        # LIMIT keeps the planner, which knows nothing of the number of keys, from reading the whole table.
+        found = f"SELECT * FROM {name} t WHERE {_same(key, 't', 'g')} LIMIT 1"  # noqa: S608
+        self._load = f"SELECT json_agg(t)::text FROM {given} g CROSS JOIN LATERAL ({found}) t".encode()  # noqa: S608
+        self._upsert = (
+            f"INSERT INTO {name} ({names}) SELECT {names} FROM {given} "  # noqa: S608
+            f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
+        ).encode()
+        delete = f"DELETE FROM {name} t USING {given} g WHERE "  # noqa: S608
+        self._delete = (delete + _same(key, "t", "g")).encode()
+        self._forget = (delete + _same(projection.scope, "t", "g")).encode()
+
+    def load(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Any]:
+        """The stored rows with these keys, in one query."""
+        wanted = [dict(zip(self._projection.key, key, strict=True)) for key in keys]
+        return self._fetch(connection, self._load, (_json(wanted),)) if wanted else {}
+
+    def load_all(self, connection: Connection) -> dict[Key, Any]:
+        """Every stored row."""
+        return self._fetch(connection, self._all, ())
+
+    def write(self, connection: Connection, fold: Fold) -> None:
+        """Make the stored rows those of the fold."""
+        if fold.forgotten:
+            scopes = [dict(zip(self._projection.scope, values, strict=True)) for values in fold.forgotten]
+            connection.execute(self._forget, (_json(scopes),))
+        rows = [row for row in fold.rows.values() if row is not None]
+        if rows:
+            connection.execute(self._upsert, (_json(rows),))
+        gone = [
+            dict(zip(self._projection.key, key, strict=True)) for key, row in fold.rows.items() if row is None
+        ]
+        if gone:
+            connection.execute(self._delete, (_json(gone),))
+
+    def _fetch(self, connection: Connection, query: bytes, arguments: Sequence[str]) -> dict[Key, Any]:
+        found = connection.execute(query, arguments).fetchone()
+        rows = self._rows.decode(found[0]) if found and found[0] is not None else []
+        return {self._projection.key_of_row(row): row for row in rows}
+
+
+async def fetch_rows(
+    pool: AsyncConnectionPool, row: type[Row], query: str, arguments: Sequence[object] = ()
+) -> list[Row]:
+    """The rows of a read query with `%s` placeholders, as values of that type."""
+    async with pool.connection() as connection:
+        cursor = await connection.execute(
+            f"SELECT coalesce(json_agg(r), '[]')::text FROM ({query}) r".encode(),  # noqa: S608
+            arguments,
+        )
+        found = await cursor.fetchone()
+    return msgspec.json.decode(found[0], type=list[row]) if found else []
+
+
+def _same(columns: Iterable[str], left: str, right: str) -> str:
+    return " AND ".join(f"{left}.{column} = {right}.{column}" for column in columns) or "false"
+
+
+def _json(rows: object) -> str:
+    return _encoder.encode(rows).decode()

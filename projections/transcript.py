@@ -1,0 +1,310 @@
+"""The messages of a conversation as people see them; a page reload rebuilds every card from these rows alone.
+
+One row a message. A user's message is shown when it is received. A run shows one assistant message: its row is made,
+hidden, when the run is requested, gathers routing, thinking and tool calls, and is shown at the event that ends it:
+
+    message.answered      the answer                                 no `status`
+    message.interrupted   what there was of it, if anything          `status` "interrupted"; `error` if it failed
+    run.failed            the sentence that says why                 `status` "failed", if nothing was shown before
+    run.cancelled         the locale's sentence for it               `status` "cancelled", if nothing was shown before
+
+Imported messages are shown by their role; those of roles other than user and assistant only to readers who ask. A
+deletion of the conversation removes all of its rows; what a run from before the deletion says after it is not shown.
+"""
+
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from app.core.envelope import Recorded
+from app.core.events import (
+    ConversationDeleted,
+    Event,
+    MessageAnswered,
+    MessageImported,
+    MessageInterrupted,
+    MessageReceived,
+    ModelAnswered,
+    RunCancelled,
+    RunFailed,
+    RunRequested,
+    ToolCalled,
+    ToolReturned,
+)
+from app.core.texts import Locale, text
+from projections.imported import ImportedMessage, read_imported
+from projections.projection import Key, Projection, conversation_key, event_types
+from projections.transcript_reads import Found, Message, Page, page, search
+
+__all__ = ["PROJECTION", "Card", "Found", "Message", "Page", "apply", "page", "search"]
+
+ERROR_CHARS_MAX = 200
+
+# The index leaves out what is not searched. A tsvector has at most 1 MiB, which 100 000 characters never fill.
+DDL = """
+CREATE TABLE IF NOT EXISTS transcript (
+    owner text NOT NULL,
+    conversation_id text NOT NULL,
+    message_key text NOT NULL,
+    id text NOT NULL,
+    role text NOT NULL,
+    content text NOT NULL,
+    shown_at timestamptz,
+    shown_offset bigint,
+    last_offset bigint NOT NULL,
+    tool_call_id text,
+    locale text NOT NULL,
+    metadata json NOT NULL,
+    PRIMARY KEY (owner, conversation_id, message_key)
+) WITH (fillfactor = 90);
+CREATE INDEX IF NOT EXISTS transcript_shown ON transcript (owner, conversation_id, shown_offset)
+    WHERE shown_offset IS NOT NULL;
+CREATE INDEX IF NOT EXISTS transcript_words ON transcript USING gin (to_tsvector('simple', left(content, 100000)))
+    WHERE shown_offset IS NOT NULL AND role IN ('user', 'assistant');
+"""
+
+
+class ToolCard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A tool call with its outcome. `arguments` is JSON text as the model wrote it; no `result`: not returned."""
+
+    call_id: str
+    name: str
+    arguments: str
+    step: int = 0
+    result: str | None = None
+    error_class: str | None = None
+    duration_ms: int = 0
+
+
+class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What stands around a message. Fields that equal their default are not there."""
+
+    offset: int = 0
+    task_id: UUID | None = None
+    status: str | None = None
+    error: str | None = None
+    error_class: str | None = None
+    matched_skill: str | None = None
+    confidence: float | None = None
+    routing_method: str | None = None
+    mode: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    fallback: bool = False
+    thinking: str = ""
+    tool_calls: tuple[ToolCard, ...] = ()
+    sources: tuple[str, ...] = ()
+    client_message_id: str | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    refusal: str | None = None
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A row. Hidden while `shown_offset` is None; `last_offset` is that of the last event that changed it."""
+
+    owner: str
+    conversation_id: str
+    message_key: str
+    id: str
+    role: str
+    content: str
+    last_offset: int
+    shown_at: datetime | None = None
+    shown_offset: int | None = None
+    tool_call_id: str | None = None
+    locale: Locale = "en"
+    metadata: Metadata = Metadata()
+
+
+def key_of(recorded: Recorded, event: Event) -> Key | None:
+    conversation = conversation_key(recorded.stream)
+    if conversation is None:
+        return None
+    match event:
+        case MessageReceived():
+            message_key = f"message/{event.message_id}"
+        case MessageImported():
+            message_key = f"imported/{event.index}"
+        case _ if recorded.task_id is not None:
+            message_key = f"task/{recorded.task_id.hex}"
+        case MessageAnswered() | MessageInterrupted():
+            message_key = f"message/{event.message_id}"
+        case _:
+            return None
+    return (*conversation, message_key)
+
+
+def apply(row: Card | None, recorded: Recorded, event: Event) -> Card | None:
+    match event:
+        case MessageReceived():
+            metadata = Metadata(client_message_id=event.client_message_id, sources=event.sources)
+            return _shown(
+                _begun(recorded, event, "user"), recorded, event.message_id, event.content, metadata
+            )
+        case MessageImported():
+            return _imported(_begun(recorded, event, "user"), recorded, read_imported(event.message))
+        case RunRequested():
+            return _requested(_begun(recorded, event, "assistant"), recorded, event)
+        case MessageAnswered() | MessageInterrupted() if row is None and recorded.task_id is None:
+            return _answered(_begun(recorded, event, "assistant"), recorded, event)
+        case _ if row is None:  # of a run from before a deletion
+            return None
+        case ModelAnswered():
+            return _thought(row, recorded, event)
+        case ToolCalled():
+            card = ToolCard(event.call_id, event.name, event.arguments, event.step)
+            return _with_tool(row, recorded, card)
+        case ToolReturned():
+            return _with_result(row, recorded, event)
+        case MessageAnswered() | MessageInterrupted():
+            return _answered(row, recorded, event)
+        case RunFailed() | RunCancelled():
+            return _ended(row, recorded, event)
+        case _:
+            return row
+
+
+def _begun(recorded: Recorded, event: Event, role: str) -> Card:
+    key = key_of(recorded, event)
+    if key is None:
+        raise ValueError(f"{recorded.type} has no message of its own")
+    return Card(*key, id=str(recorded.id), role=role, content="", last_offset=recorded.offset)
+
+
+def _requested(row: Card, recorded: Recorded, event: RunRequested) -> Card:
+    metadata = Metadata(
+        task_id=recorded.task_id,
+        matched_skill=event.skill or event.agent,
+        confidence=event.confidence,
+        routing_method=event.method,
+        mode=event.mode,
+        agent=event.agent,
+        model=event.model,
+    )
+    locale: Locale = "zh" if event.locale == "zh" else "en"
+    return msgspec.structs.replace(row, locale=locale, metadata=metadata)
+
+
+def _imported(row: Card, recorded: Recorded, message: ImportedMessage) -> Card:
+    metadata = Metadata(
+        name=message.name,
+        tool_call_id=message.tool_call_id,
+        refusal=message.refusal,
+        tool_calls=tuple(_imported_call(call) for call in message.tool_calls or ()),
+    )
+    row = msgspec.structs.replace(row, role=message.role, tool_call_id=message.tool_call_id)
+    return _shown(row, recorded, str(recorded.id), message.text, metadata)
+
+
+def _imported_call(call: dict[str, Any]) -> ToolCard:
+    function: dict[str, Any] = call.get("function") or {}
+    return ToolCard(
+        str(call.get("id", "")), str(function.get("name", "")), str(function.get("arguments", ""))
+    )
+
+
+def _thought(row: Card, recorded: Recorded, event: ModelAnswered) -> Card:
+    before_tools = event.answer.text if event.answer.tool_calls else ""
+    return _changed(
+        row,
+        recorded,
+        model=event.answer.model,
+        thinking=_joined(row.metadata.thinking, event.answer.thinking, before_tools),
+    )
+
+
+def _with_tool(row: Card, recorded: Recorded, card: ToolCard) -> Card:
+    # A step has one call; recorded again after a crash, it is the same call once more.
+    others = tuple(known for known in row.metadata.tool_calls if known.step != card.step)
+    return _changed(row, recorded, tool_calls=(*others, card))
+
+
+def _with_result(row: Card, recorded: Recorded, event: ToolReturned) -> Card:
+    tool_calls = tuple(
+        msgspec.structs.replace(
+            card, result=event.content, error_class=event.error_class, duration_ms=event.duration_ms
+        )
+        if card.step == event.step
+        else card
+        for card in row.metadata.tool_calls
+    )
+    return _changed(row, recorded, tool_calls=tool_calls)
+
+
+def _answered(row: Card, recorded: Recorded, event: MessageAnswered | MessageInterrupted) -> Card:
+    if isinstance(event, MessageInterrupted):
+        if not event.content.strip() and recorded.task_id is not None:
+            return msgspec.structs.replace(row, id=event.message_id, last_offset=recorded.offset)
+        metadata = msgspec.structs.replace(row.metadata, status="interrupted")
+    else:
+        thinking = _joined(row.metadata.thinking, event.thinking)
+        metadata = msgspec.structs.replace(row.metadata, fallback=event.fallback, thinking=thinking)
+    return _shown(row, recorded, event.message_id, event.content, metadata)
+
+
+def _ended(row: Card, recorded: Recorded, event: RunFailed | RunCancelled) -> Card:
+    if isinstance(event, RunFailed):
+        status, content = "failed", event.message[:ERROR_CHARS_MAX]
+        fields = {"error": content, "error_class": event.error_class}
+    else:
+        status, content, fields = "cancelled", text("cancelled", row.locale), {}
+    if row.shown_offset is not None:
+        return _changed(row, recorded, **fields)
+    metadata = msgspec.structs.replace(row.metadata, status=status, **fields)
+    return _shown(row, recorded, row.id, content, metadata)
+
+
+def _shown(row: Card, recorded: Recorded, message_id: str, content: str, metadata: Metadata) -> Card:
+    return msgspec.structs.replace(
+        row,
+        id=message_id,
+        content=content,
+        shown_at=recorded.recorded_at,
+        shown_offset=recorded.offset,
+        last_offset=recorded.offset,
+        metadata=msgspec.structs.replace(metadata, offset=recorded.offset),
+    )
+
+
+def _changed(row: Card, recorded: Recorded, **fields: Any) -> Card:
+    metadata = msgspec.structs.replace(row.metadata, **fields)
+    return msgspec.structs.replace(row, last_offset=recorded.offset, metadata=metadata)
+
+
+def _joined(known: str, *more: str) -> str:
+    """Thinking in paragraphs; what is there already is not said again."""
+    for paragraph in more:
+        if paragraph.strip() and paragraph not in known:
+            known = f"{known}\n\n{paragraph}" if known else paragraph
+    return known
+
+
+PROJECTION = Projection(
+    name="transcript",
+    version=1,
+    row=Card,
+    ddl=DDL,
+    key=("owner", "conversation_id", "message_key"),
+    handles=event_types(
+        ConversationDeleted,
+        MessageReceived,
+        MessageImported,
+        MessageAnswered,
+        MessageInterrupted,
+        RunRequested,
+        ModelAnswered,
+        ToolCalled,
+        ToolReturned,
+        RunFailed,
+        RunCancelled,
+    ),
+    key_of=key_of,
+    apply=apply,
+    begins=event_types(MessageReceived, MessageImported, RunRequested),
+    forgets=event_types(ConversationDeleted),
+    scope=("owner", "conversation_id"),
+    scope_of=lambda recorded: conversation_key(recorded.stream),
+)

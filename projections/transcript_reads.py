@@ -1,0 +1,148 @@
+"""What readers ask of the transcript: the newest messages, and those that say something."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from psycopg_pool import AsyncConnectionPool
+
+from projections.tables import fetch_rows
+
+PAGE_MAX = 1_000
+SEARCH_MAX = 100
+QUERY_CHARS_MAX = 500
+SHOWN_ROLES = ("user", "assistant")
+
+_MESSAGE = "id, role, content, shown_at AS timestamp, metadata"
+_SEARCHED = "owner = %s AND shown_offset IS NOT NULL AND role IN ('user', 'assistant')"
+_WORDS = "to_tsvector('simple', left(content, 100000)) @@ websearch_to_tsquery('simple', %s)"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """A shown message. `metadata` has the keys of `transcript.Metadata` that are not at their default, as JSON."""
+
+    id: str
+    role: str
+    content: str
+    timestamp: datetime
+    metadata: dict[str, Any]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Messages, oldest first. A reader that subscribes behind offset `head` misses nothing that this page lacks."""
+
+    messages: list[Message]
+    head: int
+
+
+class Found(msgspec.Struct, frozen=True):
+    conversation_id: str
+    message: Message
+
+
+class _Head(msgspec.Struct, frozen=True):
+    head: int
+
+
+class _Result(msgspec.Struct, frozen=True):
+    tool_call_id: str
+    content: str
+
+
+class _Hit(Message, frozen=True):
+    conversation_id: str
+
+
+async def page(
+    pool: AsyncConnectionPool,
+    owner: str,
+    conversation_id: str,
+    *,
+    limit: int = 50,
+    before: int | None = None,
+    roles: tuple[str, ...] = SHOWN_ROLES,
+) -> Page:
+    """The newest messages (at most 1 000) of these roles, or the newest before an offset, in chronological order."""
+    key = (owner, conversation_id)
+    # Read first: a head that is too old only makes a subscriber read something twice, never miss it.
+    heads = await fetch_rows(
+        pool,
+        _Head,
+        "SELECT coalesce(max(last_offset), 0) AS head FROM transcript WHERE owner = %s AND conversation_id = %s",
+        key,
+    )
+    newest = await fetch_rows(
+        pool,
+        Message,
+        f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
+        "AND shown_offset IS NOT NULL AND shown_offset < %s AND role = ANY (%s) ORDER BY shown_offset DESC LIMIT %s",
+        (*key, 2**62 if before is None else before, list(roles), max(0, min(limit, PAGE_MAX))),
+    )
+    newest.reverse()
+    await _add_imported_results(pool, key, newest)
+    return Page(newest, heads[0].head)
+
+
+async def search(
+    pool: AsyncConnectionPool, owner: str, conversation_id: str | None, query: str, *, limit: int = 20
+) -> list[Found]:
+    """Messages (at most 100) with all words of the query, newest first; then those that contain it as a part of a text.
+
+    The second way finds parts of words and languages that put no spaces between words. `conversation_id` None: all of
+    the owner's. A query has at most 500 characters; what is longer is cut off.
+    """
+    query = query.replace("\0", "")[:QUERY_CHARS_MAX].strip()
+    limit = max(0, min(limit, SEARCH_MAX))
+    if not query or not limit:
+        return []
+    where, scope = _SEARCHED, [owner]
+    if conversation_id is not None:
+        where, scope = f"{where} AND conversation_id = %s", [owner, conversation_id]
+    hits = await _hits(pool, f"{where} AND {_WORDS}", [*scope, query], limit)
+    if len(hits) < limit:
+        part = f"{where} AND content ILIKE %s AND NOT {_WORDS}"
+        hits += await _hits(pool, part, [*scope, f"%{_escaped(query)}%", query], limit - len(hits))
+    return [
+        Found(hit.conversation_id, Message(hit.id, hit.role, hit.content, hit.timestamp, hit.metadata))
+        for hit in hits
+    ]
+
+
+async def _hits(pool: AsyncConnectionPool, where: str, arguments: list[str], limit: int) -> list[_Hit]:
+    return await fetch_rows(
+        pool,
+        _Hit,
+        f"SELECT {_MESSAGE}, conversation_id FROM transcript WHERE {where} "  # noqa: S608 (constants)
+        "ORDER BY shown_at DESC, shown_offset DESC LIMIT %s",
+        (*arguments, limit),
+    )
+
+
+async def _add_imported_results(
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: list[Message]
+) -> None:
+    """An imported tool result is a message of its own; put it into the card of the call as well."""
+    calls = [
+        call
+        for message in messages
+        if "task_id" not in message.metadata
+        for call in message.metadata.get("tool_calls", ())
+    ]
+    if not calls:
+        return
+    results = await fetch_rows(
+        pool,
+        _Result,
+        "SELECT tool_call_id, content FROM transcript "
+        "WHERE owner = %s AND conversation_id = %s AND tool_call_id = ANY (%s)",
+        (*key, [call["call_id"] for call in calls]),
+    )
+    found = {result.tool_call_id: result.content for result in results}
+    for call in calls:
+        if call["call_id"] in found:
+            call["result"] = found[call["call_id"]]
+
+
+def _escaped(query: str) -> str:
+    """Without a meaning to LIKE."""
+    return query.replace("\\", r"\\").replace("%", r"\%").replace("_", r"\_")

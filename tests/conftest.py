@@ -1,0 +1,43 @@
+"""Fixtures of all tests.
+
+`server`: for the session. `dsn`: a fresh, migrated database. `log`: open on `dsn`. `make_event`: an event.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+
+import hypothesis
+import pytest
+
+from app.log.log import Log, open_log
+from tests.support import events
+from tests.support.databases import TestServer, running_server
+
+# Databases and other processes take their time, so a single example has no deadline.
+hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=50, print_blob=True)
+hypothesis.settings.load_profile("minutebook")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
+    with running_server(tmp_path_factory.mktemp("postgres")) as running:
+        yield running
+
+
+@pytest.fixture
+def dsn(server: TestServer) -> Iterator[str]:
+    """Address of a migrated database of this test's own, as the service's role."""
+    with server.database() as address:
+        yield address
+
+
+@pytest.fixture
+async def log(dsn: str) -> AsyncIterator[Log]:
+    opened = await open_log(dsn, node_id="test")
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def make_event() -> events.MakeEvent:
+    """`make_event("text")`: a new event whose content does not matter."""
+    return events.make_event

@@ -1,0 +1,201 @@
+"""Events with their place in a log that a test writes itself, for tests of what is folded from them."""
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID, uuid5
+
+import msgspec
+import psycopg
+from hypothesis import strategies as st
+from psycopg_pool import AsyncConnectionPool
+
+from app.core import events as ev
+from app.core.envelope import Recorded
+from app.core.messages import ModelAnswer, ToolCall, Usage
+from projections.pages import decode_page
+from projections.projection import AnyProjection, Page
+
+NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
+START = datetime(2026, 1, 1, tzinfo=UTC)
+STREAM = "conversation/alice/c1"
+
+
+def task(number: int) -> UUID:
+    return uuid5(NAMESPACE, f"task {number}")
+
+
+def said(role: str, content: object, **fields: object) -> msgspec.Raw:
+    """A message in the OpenAI shape, as an import would keep it."""
+    return msgspec.Raw(msgspec.json.encode({"role": role, "content": content, **fields}))
+
+
+def requested(message: str = "hello", **fields: object) -> ev.RunRequested:
+    return ev.RunRequested("m1", message, "assistant", "react", 1, **fields)
+
+
+class Book:
+    """Gives events their places; a second apart. `pages` cuts them as a runner would read them."""
+
+    def __init__(self, *, after: int = 0) -> None:
+        self.recorded: list[Recorded] = []
+        self._after = after
+        self._offsets: Counter[str] = Counter()
+
+    def add(
+        self, event: ev.Event | ev.UnknownEvent, task_id: UUID | None = None, stream: str = STREAM
+    ) -> Recorded:
+        self._offsets[stream] += 1
+        position = self._after + len(self.recorded) + 1
+        kind, payload = (
+            (event.type, event.payload)
+            if isinstance(event, ev.UnknownEvent)
+            else (ev.event_type(event), ev.encode(event))
+        )
+        self.recorded.append(
+            Recorded(
+                stream=stream,
+                offset=self._offsets[stream],
+                position=position,
+                partition=0,
+                id=uuid5(NAMESPACE, f"event {position}"),
+                type=kind,
+                payload=payload,
+                schema_version=1,
+                actor="system",
+                task_id=task_id,
+                causation_id=None,
+                correlation_id=None,
+                idempotency_key=None,
+                recorded_at=START + timedelta(seconds=position),
+            )
+        )
+        return self.recorded[-1]
+
+    def page(self, projection: AnyProjection) -> Page:
+        return decode_page(self.recorded, projection.handles) if self.recorded else Page(0, 0, [])
+
+    def pages(self, projection: AnyProjection, sizes: Iterator[int]) -> Iterator[Page]:
+        start = 0
+        while start < len(self.recorded):
+            size = next(sizes)
+            yield decode_page(self.recorded[start : start + size], projection.handles)
+            start += size
+
+
+def write(dsn: str, recorded: Iterable[Recorded]) -> None:
+    """Into the tables of the log, at exactly these places."""
+    with psycopg.connect(dsn) as connection, connection.cursor() as cursor:
+        for one in recorded:
+            cursor.execute(
+                "INSERT INTO streams (name, partition) VALUES (%s, 0) ON CONFLICT DO NOTHING", (one.stream,)
+            )
+            cursor.execute("SELECT id FROM streams WHERE name = %s", (one.stream,))
+            row = cursor.fetchone()
+            assert row is not None
+            cursor.execute("UPDATE partitions SET position = %s WHERE partition = 0", (one.position,))
+            cursor.execute(
+                "INSERT INTO events (position, stream_id, stream_offset, recorded_at, id, task_id, partition, "
+                "schema_version, type, actor, payload) VALUES (%s, %s, %s, %s, %s, %s, 0, 1, %s, 'system', %s)",
+                (
+                    one.position,
+                    row[0],
+                    one.offset,
+                    one.recorded_at,
+                    one.id,
+                    one.task_id,
+                    one.type,
+                    one.payload,
+                ),
+            )
+
+
+@asynccontextmanager
+async def reads(dsn: str):
+    """A pool as the read queries take it."""
+    async with AsyncConnectionPool(dsn, min_size=1, max_size=2, open=False) as pool:
+        yield pool
+
+
+_texts = st.text(max_size=30) | st.sampled_from(["", " ", "@board topic", "@team:a,b 主题", "hello world", "a\0b"])
+_steps = st.tuples(
+    st.sampled_from(
+        "user user import request request claim model think call return answer answer interrupt complete fail cancel "
+        "create delete unknown other".split()
+    ),
+    st.integers(0, 3),
+    _texts,
+)
+
+
+@st.composite
+def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
+    """Any order of events in a few conversations. Runs, messages and imports have ids of their own, as in real life."""
+    book = Book(after=after)
+    tasks: list[tuple[UUID, str]] = []
+    for number, (kind, which, text) in enumerate(draw(st.lists(_steps, max_size=40))):
+        stream = f"conversation/alice/{scope}{which % 2}"
+        run, run_stream = tasks[-1 - which % len(tasks)] if tasks else (None, stream)
+        simple = _in_conversation(kind, number, text, which)
+        if kind == "request":
+            tasks.append((uuid5(NAMESPACE, f"{scope} {after} {number}"), stream))
+            book.add(requested(text, locale=("en", "zh")[which % 2]), *tasks[-1])
+        elif simple is not None:
+            book.add(simple, None, stream)
+        elif kind == "other":
+            book.add(ev.FileUploaded("s", "f", "text/plain", 1, "00"), None, "user/alice")
+        elif run is not None:
+            book.add(_of_run(kind, which, text), run, run_stream)
+    return book
+
+
+def _in_conversation(kind: str, number: int, text: str, which: int) -> ev.Event | ev.UnknownEvent | None:
+    match kind:
+        case "user":
+            return ev.MessageReceived(f"m{number}", text)
+        case "import":
+            role = ("user", "assistant", "tool", "system")[which]
+            calls = {"tool_calls": [{"id": "x", "function": {"name": "f", "arguments": "{}"}}]} if which == 1 else {}
+            return ev.MessageImported(number, said(role, text, **calls))
+        case "create":
+            return ev.ConversationCreated("c", "alice")
+        case "delete":
+            return ev.ConversationDeleted("c")
+        case "unknown":
+            return ev.UnknownEvent("message.sung", '{"type":"message.sung","melody":[1]}')
+        case _:
+            return None
+
+
+def _of_run(kind: str, step: int, text: str) -> ev.Event:
+    match kind:
+        case "claim":
+            return ev.RunClaimed("w", 1)
+        case "model":
+            return ev.ModelAnswered(step, "k", ModelAnswer("m", text, "", (ToolCall("c", "f"),), Usage(1, 2)))
+        case "think":
+            return ev.ModelAnswered(step, "k", ModelAnswer("m", text, "hm"))
+        case "call":
+            return ev.ToolCalled(step, "k", "c", "f", text)
+        case "return":
+            return ev.ToolReturned(step, "k", "c", "f", text)
+        case "answer":
+            return ev.MessageAnswered("a", text or "-")
+        case "interrupt":
+            return ev.MessageInterrupted("a", text)
+        case "complete":
+            return ev.RunCompleted(1, 1)
+        case "fail":
+            return ev.RunFailed("broken", text)
+        case _:
+            return ev.RunCancelled("user:alice")
+
+
+def shown_counts(cards: Iterable[object]) -> Counter[tuple[str, str]]:
+    """How many user and assistant messages a transcript shows, by conversation."""
+    return Counter(
+        (card.owner, card.conversation_id)
+        for card in cards
+        if card.shown_offset is not None and card.role in ("user", "assistant")
+    )

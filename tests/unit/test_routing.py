@@ -1,0 +1,112 @@
+"""Routing by section 5 of the wire contract."""
+
+import time
+
+import pytest
+
+from app.agents.routing import RouteError, is_small_talk, route
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "hi",
+        "Hello!",
+        "hello there 👋",
+        "HEY",
+        "Good morning",
+        "thanks, bye",
+        "Thank you very much!!",
+        "what's up?",
+        "How are you?",
+        "Hi! How are you doing?",
+        "who are you",
+        "你好",
+        "您好！",
+        "早上好呀～",
+        "你好，请问你能做什么？",
+        "谢谢你，再见",
+        "在吗？",
+        "你是谁？",
+        "hi 你好",
+        "  hello \n",
+    ],
+)
+def test_greetings_go_to_direct_chat(message: str) -> None:
+    found = route(message, agent="assistant")
+    assert (found.mode, found.method, found.error) == ("direct_chat", "greeting", None)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "hi, can you compute 3*4?",
+        "hello, what time is it in Tokyo?",
+        "thanks, now do it again",
+        "high",
+        "hello 3",
+        "hello-world.py",
+        "你好，帮我算 3*4",
+        "早上好，今天天气怎么样",
+        "谢谢，再算一次",
+        "ok",
+        "yes please",
+        "好的",
+        "go on",
+        "?",
+        "what's up with the stock market",
+        "who are you working for",
+        "email me@board now",
+        "@boardroom hello",
+        "@teams hello",
+        "the @skill:x in the middle",
+        "hello " * 20,
+    ],
+)
+def test_everything_else_goes_to_react(message: str) -> None:
+    found = route(message, agent="helper")
+    assert (found.mode, found.method, found.skill, found.message) == ("react", "default", "helper", message)
+    assert found.error is None
+
+
+@pytest.mark.parametrize(
+    ("message", "mode", "prefix"),
+    [
+        ("@board what now", "board", "@board"),
+        ("@Board: what now", "board", "@board"),
+        ("@board", "board", "@board"),
+        (" @team:ana,bo build it", "team_collab", "@team"),
+        ("@team：做点事", "team_collab", "@team"),
+    ],
+)
+def test_modes_of_later_releases_are_a_clear_error(message: str, mode: str, prefix: str) -> None:
+    found = route(message, agent="assistant")
+    assert (found.mode, found.method, found.confidence) == (mode, "prefix", 1.0)
+    assert found.error == RouteError("mode_missing", {"mode": prefix})
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "rest"),
+    [
+        ("@skill:summary the text\nof it", "summary", "the text\nof it"),
+        ("@skill:总结 这段话", "总结", "这段话"),
+        ("@SKILL: x y", "x", "y"),
+        ("@skill:alone", "alone", ""),
+        ("@skill:", "", ""),
+    ],
+)
+def test_an_unknown_skill_is_a_clear_error(message: str, name: str, rest: str) -> None:
+    found = route(message, agent="assistant")
+    assert (found.method, found.skill, found.message) == ("prefix", name, rest)
+    assert found.error is not None
+    assert found.error.key == "no_skill"
+
+
+@pytest.mark.parametrize(
+    "message", ["hi " * 26, "哈" * 80, "hi" * 40, "~" * 80, "good " * 16, "x" * 1_000_000]
+)
+def test_deciding_takes_no_time(message: str) -> None:
+    began = time.perf_counter()
+    is_small_talk(message)
+    is_small_talk(message[:79] + "x")
+    assert time.perf_counter() - began < 0.05
