@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from app import release
 from app.commands.doctor import examine, print_findings
@@ -47,7 +48,7 @@ class Installation:
 
     def _find_database(self) -> str:
         if self.settings.database_url:
-            info = psycopg.conninfo.conninfo_to_dict(self.settings.database_url)
+            info = conninfo_to_dict(self.settings.database_url)
             self.database_shown = (
                 f"{info.get('host', 'local')}:{info.get('port', 5432)}/{info.get('dbname', '')}"
             )

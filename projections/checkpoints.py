@@ -9,7 +9,7 @@ import psycopg
 import structlog
 
 from app.database.migrate import ADVISORY_LOCK
-from projections.projection import AnyProjection, Page, Poison
+from projections.projection import AnyProjection, Poison
 
 logger = structlog.get_logger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -25,7 +25,6 @@ UPDATE projection_checkpoints SET position = $3, updated_at = now()
 WHERE name = $1 AND partition = $2 AND position = $4 AND version = $5
 """
 _READ = b"SELECT position, version FROM projection_checkpoints WHERE name = $1 AND partition = $2"
-_WRITE = b"UPDATE projection_checkpoints SET position = $3 WHERE name = $1 AND partition = $2"
 
 
 class ProjectionStatus(msgspec.Struct, frozen=True):
@@ -91,12 +90,16 @@ class Checkpoints:
             reason = f"its table has version {version}, this release knows {projection.version}; run the newer release"
             self.stop(projection.name, Poison(0, "", reason))
             return
-        if version is not None and (table is None or version < projection.version):
+        if table is not None and version == projection.version:
+            connection.execute(_MAKE, (projection.name, projection.version))
+            return
+        # The checkpoint before the table, as in every fold: two nodes never wait for each other.
+        if version is not None:
             logger.warning("projection_rebuilt", projection=projection.name, version=projection.version)
-            connection.execute(f"DROP TABLE IF EXISTS {projection.name}".encode())
             connection.execute(_RESET, (projection.name, projection.version))
-        connection.execute(projection.ddl.encode())
         connection.execute(_MAKE, (projection.name, projection.version))
+        connection.execute(f"DROP TABLE IF EXISTS {projection.name}".encode())
+        connection.execute(projection.ddl.encode())
 
     def reset(self, connection: Connection, name: str) -> None:
         """Delete all rows and go back to the start of the log, in one transaction."""
@@ -105,13 +108,13 @@ class Checkpoints:
             connection.execute(_RESET, (name, self._projections[name].version))
             connection.execute(f"DELETE FROM {name}".encode())  # noqa: S608 (a projection's name)
 
-    def move(self, connection: Connection, name: str, partition: int, page: Page) -> bool:
-        """Move the checkpoint over a page, which locks it until the transaction ends.
+    def move(self, connection: Connection, name: str, partition: int, start: int, end: int) -> bool:
+        """Move the checkpoint from `start` to `end`, which locks it until the transaction ends.
 
-        False if it is not at the page's start: somebody else has folded meanwhile.
+        False if it is not at `start`: somebody else has folded meanwhile.
         """
         version = self._projections[name].version
-        moved = connection.execute(_MOVE, (name, partition, page.end, page.start, version))
+        moved = connection.execute(_MOVE, (name, partition, end, start, version))
         if moved.rowcount == 1:
             return True
         row = connection.execute(_READ, (name, partition)).fetchone()
@@ -120,12 +123,8 @@ class Checkpoints:
         else:
             found = "no version" if row is None else f"version {row[1]}"
             reason = f"its table has {found} now, not {version}; start this process again"
-            self.stop(name, Poison(page.start, "", reason))
+            self.stop(name, Poison(start, "", reason))
         return False
-
-    def move_back(self, connection: Connection, name: str, partition: int, position: int) -> None:
-        """The page could be folded up to this position only."""
-        connection.execute(_WRITE, (name, partition, position))
 
     def reached(self, name: str, partition: int, position: int) -> None:
         with self._lock:

@@ -102,12 +102,12 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
         case MessageImported():
             message = read_imported(event.message)
             return _with_message(row or _begun(recorded), recorded, message.role, message.text)
+        case RunRequested():
+            return _with_run(row or _begun(recorded), recorded)
+        case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
+            return _with_message(row or _begun(recorded), recorded, "assistant", "")
         case _ if row is None:
             return None
-        case RunRequested():
-            return _with_run(row, recorded)
-        case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
-            return _with_message(row, recorded, "assistant", "")
         case MessageInterrupted() if not event.content.strip():
             return row  # nothing to show; the run's terminal event has something
         case MessageAnswered() | MessageInterrupted() | RunFailed() | RunCancelled():

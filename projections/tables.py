@@ -32,7 +32,10 @@ class Table:
         self._all = f"SELECT json_agg(t)::text FROM {name} t".encode()  # noqa: S608
         # LIMIT keeps the planner, which knows nothing of the number of keys, from reading the whole table.
         found = f"SELECT * FROM {name} t WHERE {_same(key, 't', 'g')} LIMIT 1"  # noqa: S608
-        self._load = f"SELECT json_agg(t)::text FROM {given} g CROSS JOIN LATERAL ({found}) t".encode()  # noqa: S608
+        self._load = (
+            f"SELECT json_agg(t)::text, (SELECT position FROM projection_checkpoints "  # noqa: S608
+            f"WHERE name = '{name}' AND partition = $2) FROM {given} g CROSS JOIN LATERAL ({found}) t"
+        ).encode()
         self._upsert = (
             f"INSERT INTO {name} ({names}) SELECT {names} FROM {given} "  # noqa: S608
             f"ON CONFLICT ({', '.join(key)}) DO UPDATE SET {changed}"
@@ -41,16 +44,19 @@ class Table:
         self._delete = (delete + _same(key, "t", "g")).encode()
         self._forget = (delete + _same(projection.scope, "t", "g")).encode()
 
-    def load(self, connection: Connection, keys: Iterable[Key]) -> dict[Key, Any]:
-        """The stored rows with these keys, in one query."""
+    def load(
+        self, connection: Connection[Any], partition: int, keys: Iterable[Key]
+    ) -> tuple[dict[Key, Any], int]:
+        """The stored rows with these keys, and the position to which they belong, in one query."""
         wanted = [dict(zip(self._projection.key, key, strict=True)) for key in keys]
-        return self._fetch(connection, self._load, (_json(wanted),)) if wanted else {}
+        rows, position = connection.execute(self._load, (_json(wanted), partition)).fetchall()[0]
+        return self._decode(rows), int(position or 0)
 
-    def load_all(self, connection: Connection) -> dict[Key, Any]:
+    def load_all(self, connection: Connection[Any]) -> dict[Key, Any]:
         """Every stored row."""
-        return self._fetch(connection, self._all, ())
+        return self._decode(connection.execute(self._all).fetchall()[0][0])
 
-    def write(self, connection: Connection, fold: Fold) -> None:
+    def write(self, connection: Connection[Any], fold: Fold) -> None:
         """Make the stored rows those of the fold."""
         if fold.forgotten:
             scopes = [dict(zip(self._projection.scope, values, strict=True)) for values in fold.forgotten]
@@ -64,10 +70,9 @@ class Table:
         if gone:
             connection.execute(self._delete, (_json(gone),))
 
-    def _fetch(self, connection: Connection, query: bytes, arguments: Sequence[str]) -> dict[Key, Any]:
-        found = connection.execute(query, arguments).fetchone()
-        rows = self._rows.decode(found[0]) if found and found[0] is not None else []
-        return {self._projection.key_of_row(row): row for row in rows}
+    def _decode(self, rows: str | None) -> dict[Key, Any]:
+        found = self._rows.decode(rows) if rows is not None else []
+        return {self._projection.key_of_row(row): row for row in found}
 
 
 async def fetch_rows(

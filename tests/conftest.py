@@ -1,6 +1,6 @@
 """Fixtures of all tests.
 
-`server`: for the session. `dsn`: a fresh, migrated database. `log`: open on `dsn`. `make_event`: an event.
+`server`: for the session. `dsn`: a fresh, migrated database, `empty_dsn`: an empty one. `log`: open on `dsn`. `make_event`: an event.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -27,6 +27,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
 def dsn(server: TestServer) -> Iterator[str]:
     """Address of a migrated database of this test's own, as the service's role."""
     with server.database() as address:
+        yield address
+
+
+@pytest.fixture
+def empty_dsn(server: TestServer) -> Iterator[str]:
+    """Address of an empty database."""
+    with server.database(template="template0") as address:
         yield address
 
 

@@ -15,6 +15,7 @@ from app.api import feed_wire as wire
 from app.api.services import Services
 from app.auth.principal import Principal
 from app.core import streams
+from app.core.envelope import Recorded
 from app.core.texts import text
 from app.log.errors import LogUnavailable
 from app.log.log import Log, Resumption
@@ -144,10 +145,7 @@ async def _sse(services: Services, stream: str, after: int, wanted: Filter) -> A
     yield wire.SSE_HEARTBEAT  # so that headers and a first byte go out at once
     async with log.subscribe(stream, after=after, wanted=wanted, heartbeat_seconds=heartbeat) as reader:
         async for batch in batches(services, reader):
-            chunk = b"".join(
-                wire.sse(wire.encode_event(one), event=one.type, id=wire.format_cursor(log.epoch, one.offset))
-                for one in batch.events
-            )
+            chunk = wire.sse_events(batch.events, log.epoch)
             chunk += b"".join(wire.sse(wire.delta_frame(delta), event="delta") for delta in batch.deltas)
             yield chunk or wire.SSE_HEARTBEAT
 
@@ -158,17 +156,28 @@ async def _ndjson(
     log: Log = services.log
     after = resumption.after
     if not follow:
-        while after < resumption.head:
-            page = await log.reader.stream(stream, after=after)
-            after = page[-1].offset
-            yield b"".join(wire.encode_event(one) + b"\n" for one in page if wanted.wants(one))
+        async for page in _pages(log, stream, after, resumption.head):
+            yield wire.event_lines(one for one in page if wanted.wants(one))
         return
     heartbeat = services.options.feed_heartbeat_seconds
     async with log.subscribe(stream, after=after, wanted=wanted, heartbeat_seconds=heartbeat) as reader:
         async for batch in batches(services, reader):
-            lines = [wire.encode_event(one) for one in batch.events]
-            lines += [wire.delta_frame(delta) for delta in batch.deltas]
-            yield b"".join(line + b"\n" for line in lines) or b"\n"
+            deltas = b"".join(wire.delta_frame(delta) + b"\n" for delta in batch.deltas)
+            yield wire.event_lines(batch.events) + deltas or b"\n"
+
+
+async def _pages(log: Log, stream: str, after: int, head: int) -> AsyncIterator[list[Recorded]]:
+    """The events up to `head`; the next page is read while the last one is on its way to the client."""
+    ahead: asyncio.Task[list[Recorded]] | None = None
+    try:
+        while after < head:
+            page = await (ahead or log.reader.stream(stream, after=after))
+            after = page[-1].offset
+            ahead = asyncio.create_task(log.reader.stream(stream, after=after)) if after < head else None
+            yield page
+    finally:
+        if ahead is not None:
+            ahead.cancel()
 
 
 async def batches(services: Services, reader: Subscription) -> AsyncIterator[Batch]:

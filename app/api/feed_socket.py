@@ -17,6 +17,8 @@ from app.log.errors import HoleInLog, LogUnavailable
 from app.log.log import Resumption
 from app.log.subscribe import BATCH_EVENTS_MAX, Filter
 
+_shared = wire.SharedFrame()
+
 
 @websocket("/api/v1/conversations/{conversation_id:str}/feed")
 async def feed_socket(
@@ -74,7 +76,7 @@ async def _send(
             async for batch in batches(services, reader):
                 cursor = wire.format_cursor(resumption.epoch, batch.cursor)
                 if batch.events:
-                    await line.send_raw(wire.events_frame(batch.events, cursor))
+                    await line.send_raw(_shared.of(batch.events, cursor))
                 for delta in batch.deltas:
                     await line.send_raw(wire.delta_frame(delta))
                 if not batch.events and not batch.deltas:

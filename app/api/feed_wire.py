@@ -10,9 +10,10 @@ from app.core.envelope import Recorded
 from app.log.subscribe import Delta, Filter
 
 CURSOR_CHARS_MAX = 40
+SHARED_EVENTS_MAX = 8
 
 
-class FeedEvent(msgspec.Struct, frozen=True, omit_defaults=True):
+class FeedEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
     """One event for readers. `payload` is the event itself, its `type` included."""
 
     offset: int
@@ -67,33 +68,70 @@ def parse_filter(types: str | None, task_id: str | None) -> Filter:
     return Filter(frozenset(filter(None, (part.strip() for part in (types or "").split(",")))), task)
 
 
-def encode_event(recorded: Recorded) -> bytes:
-    """One envelope as JSON."""
-    return _encoder.encode(
-        FeedEvent(
-            recorded.offset,
-            recorded.position,
-            recorded.id,
-            recorded.type,
-            recorded.recorded_at,
-            recorded.actor,
-            msgspec.Raw(recorded.payload.encode()),
-            recorded.schema_version,
-            recorded.task_id,
-            recorded.causation_id,
-            recorded.correlation_id,
-        )
+def _feed_event(recorded: Recorded) -> FeedEvent:
+    return FeedEvent(
+        recorded.offset,
+        recorded.position,
+        recorded.id,
+        recorded.type,
+        recorded.recorded_at,
+        recorded.actor,
+        msgspec.Raw(recorded.payload),
+        recorded.schema_version,
+        recorded.task_id,
+        recorded.causation_id,
+        recorded.correlation_id,
     )
 
 
 def encode_events(page: Iterable[Recorded]) -> bytes:
-    """Envelopes as a JSON array."""
-    return b"[" + b",".join(map(encode_event, page)) + b"]"
+    """Envelopes as a JSON array. All at once: one by one and joined took four times as long."""
+    return _encoder.encode([_feed_event(one) for one in page])
+
+
+def event_lines(page: Iterable[Recorded]) -> bytes:
+    """Envelopes as NDJSON, each with its line break."""
+    return _encoder.encode_lines([_feed_event(one) for one in page])
+
+
+def sse_events(page: Iterable[Recorded], epoch: str) -> bytes:
+    """Envelopes as server-sent events, with their cursors as ids."""
+    encode, known = _encoder.encode, epoch.encode()
+    return b"".join(
+        [
+            b"event: %b\nid: %b:%d\ndata: %b\n\n"
+            % (one.type.encode(), known, one.offset, encode(_feed_event(one)))
+            for one in page
+        ]
+    )
 
 
 def events_frame(page: Iterable[Recorded], cursor: str) -> bytes:
     """Several events in one frame of the feed's socket."""
     return b'{"type":"events","cursor":"%s","events":%s}' % (cursor.encode(), encode_events(page))
+
+
+class SharedFrame:
+    """The frame that was made last, for the other sockets that are to get the same one.
+
+    Sockets at the end of a stream are woken one behind the other and given the very same events.
+    """
+
+    __slots__ = ("_cursor", "_frame", "_page")
+
+    def __init__(self) -> None:
+        self._page: list[Recorded] = []
+        self._cursor = ""
+        self._frame = b""
+
+    def of(self, page: list[Recorded], cursor: str) -> bytes:
+        """As `events_frame`."""
+        if len(page) > SHARED_EVENTS_MAX:
+            return events_frame(page, cursor)
+        if page != self._page or cursor != self._cursor:
+            self._frame = events_frame(page, cursor)
+            self._page, self._cursor = page, cursor
+        return self._frame
 
 
 class _DeltaFrame(msgspec.Struct, frozen=True, tag_field="type", tag="delta"):

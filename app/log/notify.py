@@ -65,6 +65,7 @@ class Notifier:
         try:
             for channel in self._heard:
                 await connection.add_listener(channel, self._on_notification)
+            connection.add_termination_listener(lambda _: self._wanted.set())
         except BaseException:
             await discard(connection)
             raise
@@ -105,9 +106,11 @@ class Notifier:
             except TimeoutError:
                 await connection.fetchval(
                     "SELECT 1"
-                )  # a listening connection does not notice that it is dead
+                )  # it may be dead without having been closed
                 continue
             self._wanted.clear()
+            if connection.is_closed():
+                raise ConnectionError("the connection was closed by the server")
             for channel in self._dirty:
                 await self._tell_now(connection, channel)
             await asyncio.sleep(PAUSE_SECONDS)

@@ -121,10 +121,8 @@ async def _appended_before(
 
 
 def _compare(waiting: Waiting, key: str, rows: list[Record]) -> Appended | IdempotencyMismatch:
-    same = [row["type"] for row in rows] == waiting.kinds and [
-        row["payload"] for row in rows
-    ] == waiting.payloads
-    if not same:
+    written = [(row["type"], row["payload"]) for row in rows]
+    if written != list(zip(waiting.kinds, waiting.payloads, strict=True)):
         return IdempotencyMismatch(waiting.stream, key)
     first, last = rows[0], rows[-1]
     return Appended(

@@ -66,6 +66,7 @@ function openPortal() {
 }
 
 function openFeed(id) {
+  history.replaceState(null, "", `#${encodeURIComponent(id)}`);  // a reload opens it again
   if (conversation !== id || !feed) { conversation = id; cursor = null; $("events").replaceChildren(); }
   else if (feed.readyState < 2) return;
   feed?.close();
@@ -137,9 +138,11 @@ $("input").onkeydown = (event) => {
 $("cancel").onclick = () => portal.send('{"type":"cancel"}');
 $("new").onclick = () => {
   conversation = task = cursor = null; seen = 0;
+  history.replaceState(null, "", location.pathname + location.search);
   const old = feed; feed = null; old?.close();
   $("messages").replaceChildren(); $("events").replaceChildren(); $("cursor").textContent = "";
   $("input").focus();
 };
 openPortal();
-refreshList();
+if (location.hash.length > 1) openConversation(decodeURIComponent(location.hash.slice(1)));
+else refreshList();

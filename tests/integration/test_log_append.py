@@ -175,7 +175,7 @@ async def test_a_cancelled_caller_harms_nobody(dsn: str) -> None:
 
 async def test_a_full_queue_refuses_after_the_time_limit_and_lets_in_in_order(dsn: str) -> None:
     log = await open_log(dsn, node_id="test", timeout_seconds=0.6)
-    log._appenders[0]._queue = AppendQueue(events_max=4)
+    log._appenders[0]._queue = AppendQueue(events_max=1)
     async with session(dsn) as other:
         async with other.transaction():
             await other.execute("SELECT FROM partitions FOR UPDATE")
@@ -183,10 +183,14 @@ async def test_a_full_queue_refuses_after_the_time_limit_and_lets_in_in_order(ds
             results = await within(asyncio.gather(*tasks, return_exceptions=True))  # type: ignore[arg-type]
         overloaded = [result for result in results if isinstance(result, LogOverloaded)]
         unavailable = [result for result in results if isinstance(result, LogUnavailable)]
-        assert (len(overloaded), len(unavailable)) == (5, 4)
+        assert len(overloaded) + len(unavailable) == 9
+        assert len(overloaded) >= 6  # one in the lane, one in line, and perhaps one let in at the last moment
+        unwritten = {str(n) for n, error in enumerate(results) if not getattr(error, "outcome_unknown", False)}
+        log._appenders[0]._timeout_seconds = 30.0
         more = [asyncio.create_task(log.append("user/bob", [make_event(str(n))])) for n in range(20)]
         await within(asyncio.gather(*more))  # type: ignore[arg-type]
         assert contents(await log.reader.stream("user/bob")) == [str(n) for n in range(20)]
+        assert unwritten.isdisjoint(contents(await log.reader.stream(STREAM)))
     await log.close()
 
 

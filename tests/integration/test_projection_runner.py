@@ -31,11 +31,15 @@ def conversation(book: Book, turns: int = 3, stream: str = "conversation/alice/c
 def assert_folded(dsn: str, book: Book, projections: tuple[AnyProjection, ...] = ALL) -> None:
     with connect(dsn) as connection:
         for projection in projections:
-            assert Table(projection).load_all(connection) == fold_all(projection, book.page(projection).entries)
+            assert Table(projection).load_all(connection) == fold_all(
+                projection, book.page(projection).entries
+            )
 
 
 @contextmanager
-def running(dsn: str, projections: tuple[AnyProjection, ...] = ALL, **options: float) -> Iterator[ProjectionRunner]:
+def running(
+    dsn: str, projections: tuple[AnyProjection, ...] = ALL, **options: float
+) -> Iterator[ProjectionRunner]:
     runner = ProjectionRunner(dsn, projections, **options)
     runner.start()
     try:
@@ -75,7 +79,11 @@ async def test_waiting_ends_with_who_is_behind_and_by_how_much(dsn: str) -> None
     with running(dsn) as runner:
         with pytest.raises(ProjectionLag) as caught:
             await runner.wait_for(7, 0.05, "tasks")
-        assert (caught.value.names, caught.value.position, caught.value.behind) == (("tasks",), 7, {"tasks": 7})
+        assert (caught.value.names, caught.value.position, caught.value.behind) == (
+            ("tasks",),
+            7,
+            {"tasks": 7},
+        )
 
 
 async def test_closing_tells_those_who_wait(dsn: str) -> None:
@@ -103,7 +111,9 @@ async def test_a_poison_event_stops_its_projection_only(dsn: str) -> None:
     with running(dsn, (broken, transcript.PROJECTION, tasks.PROJECTION)) as runner:
         await runner.wait_for(15, WAIT_SECONDS, "transcript", "tasks")
         await runner.wait_for(poison - 1, WAIT_SECONDS, "conversations")
-        with pytest.raises(ProjectionLag, match=f"stopped at position {poison}: ValueError: I cannot read this"):
+        with pytest.raises(
+            ProjectionLag, match=f"stopped at position {poison}: ValueError: I cannot read this"
+        ):
             await runner.wait_for(15, 3600, "conversations")
         stopped = runner.status()[0].stopped
         assert stopped is not None
@@ -234,12 +244,11 @@ def test_a_newer_release_that_comes_meanwhile_stops_the_older_one(dsn: str) -> N
     older = ProjectionRunner(dsn, [tasks.PROJECTION])
     older.start()
     older.close()
-    with connect(dsn) as connection:
-        older._checkpoints.prepare(connection)
+    with older._session() as session:
         ProjectionRunner(dsn, [msgspec.structs.replace(tasks.PROJECTION, version=2)]).run_to_end()
         write(dsn, book.recorded[5:])
-        older._closing.clear()
-        older._advance(connection)
+        session.advance()
+        session.advance()
     stopped = older.status()[0].stopped
     assert stopped is not None
     assert "version 2 now" in stopped.reason

@@ -17,9 +17,9 @@ from app.tools.toolbox import ToolBox
 from tests.support.runs import (
     WAIT_SECONDS,
     FlakyLog,
-    HangingLog,
     Notes,
     Process,
+    SlowLog,
     StuckModel,
     normal,
     of_type,
@@ -28,6 +28,7 @@ from tests.support.runs import (
     task_events,
     types,
     until,
+    until_said,
 )
 
 QUESTION = "A question that takes its time"
@@ -68,8 +69,10 @@ async def test_another_node_cancels_a_run_and_a_run_that_has_ended_is_left_alone
         there = Conversations(other, ToolBox([]))
         async with process(log, model) as p:
             accepted, task = await stuck(p, model)
+            await until_said(other, accepted.stream, "Half an answer")
             assert await there.request_cancel(accepted.task_id, accepted.stream, "user:alice")
             await asyncio.wait_for(task, WAIT_SECONDS)
+        assert await log._pool.fetchval("SELECT count(*) FROM open_answers") == 0
         assert not await there.request_cancel(accepted.task_id, accepted.stream, "user:alice")
         assert not await there.request_cancel(uuid4(), accepted.stream, "user:alice")
     finally:
@@ -148,10 +151,10 @@ async def test_shutdown_does_not_wait_for_ever_for_a_database_that_hangs(
 ) -> None:
     monkeypatch.setattr(runner, "CLOSE_SECONDS", 0.05)
     monkeypatch.setattr(runner, "ABANDON_SECONDS", 0.05)
-    model, hanging = StuckModel(), HangingLog(log)
+    model, hanging = StuckModel(), SlowLog(log)
     async with process(hanging, model) as p:  # type: ignore[arg-type]
         accepted, task = await stuck(p, model)
-        hanging.hangs = True
+        hanging.type = "run.cancelled"
         await asyncio.wait_for(p.runs.close(), WAIT_SECONDS)
         assert task.done()
     async with process(log, ScriptedModel.of("yes")) as p:  # whoever comes next brings it to its end
@@ -239,15 +242,40 @@ async def test_a_replay_that_diverges_fails_and_says_where(log: Log) -> None:
     assert types(events)[-2:] == ["model.failed", "run.failed"]
 
 
+async def test_a_cancel_in_the_middle_of_an_append_leaves_no_call_without_its_outcome(log: Log) -> None:
+    slow = SlowLog(log, "model.answered")
+    async with process(slow, ScriptedModel.of("yes")) as p:  # type: ignore[arg-type]
+        accepted = await p.conversations.accept("alice", QUESTION, "c")
+        task = p.runs.start(accepted)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await slow.reached.wait()
+        assert await p.conversations.request_cancel(accepted.task_id, accepted.stream, "user:alice")
+        watched = next(t for t in asyncio.all_tasks() if t.get_name() == f"watch-{accepted.task_id}")
+        await asyncio.wait({watched}, timeout=WAIT_SECONDS)  # it has seen the request
+        slow.go_on.set()
+        await asyncio.wait_for(task, WAIT_SECONDS)
+        events = await task_events(log, accepted)
+
+    assert types(events)[3:] == [
+        "model.called",
+        "run.cancel_requested",
+        "model.answered",
+        "message.interrupted",
+        "run.cancelled",
+    ]
+    assert of_type(events, "message.interrupted")[0]["content"] == "yes"
+
+
 async def test_a_live_answer_is_named_by_the_event_that_ends_it(log: Log) -> None:
     model = StuckModel("So far ", Rule(Answer(text="So far so good")))
-    async with process(log, model) as p:
+    async with process(SlowLog(log), model) as p:  # type: ignore[arg-type]
         accepted, task = await stuck(p, model)
         (answer,) = log.live.of(accepted.stream)
         assert answer.text == "So far "
         model.go_on.set()
         await task
         answered = await until(log, accepted.stream, "model.answered")
+        assert answer.answer_id not in log.live._own
         assert answered.id == answer.answer_id
         assert log.live.of(accepted.stream) == []
         left = await log._pool.fetchval("SELECT count(*) FROM open_answers")

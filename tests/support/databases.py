@@ -74,7 +74,7 @@ class TestServer(msgspec.Struct):
     def _create(self, name: str, template: str) -> None:
         with psycopg.connect(self.admin_dsn, autocommit=True) as connection:
             connection.execute(
-                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {}").format(
+                sql.SQL("CREATE DATABASE {} OWNER {} TEMPLATE {} STRATEGY file_copy").format(
                     sql.Identifier(name), sql.Identifier(self.owner), sql.Identifier(template)
                 )
             )

@@ -49,7 +49,7 @@ async def lock_waits(connection: "asyncpg.Connection[asyncpg.Record]", count: in
 
     async def waiting() -> bool:
         return count <= await connection.fetchval(
-            "SELECT count(*) FROM pg_stat_activity "
+            "SELECT count(*) FROM pg_stat_clear_snapshot(), pg_stat_activity "
             "WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
 

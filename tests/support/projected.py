@@ -118,7 +118,9 @@ async def reads(dsn: str):
         yield pool
 
 
-_texts = st.text(max_size=30) | st.sampled_from(["", " ", "@board topic", "@team:a,b 主题", "hello world", "a\0b"])
+_texts = st.text(max_size=30) | st.sampled_from(
+    ["", " ", "@board topic", "@team:a,b 主题", "hello world", "a\0b"]
+)
 _steps = st.tuples(
     st.sampled_from(
         "user user import request request claim model think call return answer answer interrupt complete fail cancel "
@@ -144,7 +146,7 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
         elif simple is not None:
             book.add(simple, None, stream)
         elif kind == "other":
-            book.add(ev.FileUploaded("s", "f", "text/plain", 1, "00"), None, "user/alice")
+            book.add(ev.FileUploaded("s", "f", "text/plain", 1, "00"), None, f"user/{scope}")
         elif run is not None:
             book.add(_of_run(kind, which, text), run, run_stream)
     return book
@@ -156,7 +158,11 @@ def _in_conversation(kind: str, number: int, text: str, which: int) -> ev.Event 
             return ev.MessageReceived(f"m{number}", text)
         case "import":
             role = ("user", "assistant", "tool", "system")[which]
-            calls = {"tool_calls": [{"id": "x", "function": {"name": "f", "arguments": "{}"}}]} if which == 1 else {}
+            calls = (
+                {"tool_calls": [{"id": "x", "function": {"name": "f", "arguments": "{}"}}]}
+                if which == 1
+                else {}
+            )
             return ev.MessageImported(number, said(role, text, **calls))
         case "create":
             return ev.ConversationCreated("c", "alice")

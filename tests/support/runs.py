@@ -10,8 +10,8 @@ from uuid import UUID
 import msgspec
 
 from app.core.agent import Agent
-from app.core.envelope import Recorded
-from app.core.events import TERMINAL_TYPES, Effect
+from app.core.envelope import NewEvent, Recorded
+from app.core.events import TERMINAL_TYPES, Effect, event_type
 from app.core.messages import ModelRequest
 from app.core.texts import Locale
 from app.gateway.model import Model, ModelEvent, TextDelta
@@ -97,6 +97,15 @@ async def until(log: Log, stream: str, kind: str, task_id: UUID | None = None) -
             if batch.events:
                 return batch.events[0]
             raise AssertionError(f"no {kind} in {stream} within {WAIT_SECONDS} s")
+
+
+async def until_said(log: Log, stream: str, said: str) -> None:
+    """Waits until a reader of the stream has been shown this text of an open answer, at most 10 s."""
+    shown = ""
+    async with asyncio.timeout(WAIT_SECONDS), log.subscribe(stream) as subscription:
+        while shown != said:
+            for delta in (await subscription.next()).deltas:
+                shown = delta.text if delta.reset else shown + delta.text
 
 
 def types(recorded: Sequence[Recorded]) -> list[str]:
@@ -214,17 +223,24 @@ class FlakyLog:
         raise LogUnavailable("away", outcome_unknown=True)
 
 
-class HangingLog:
-    """A log whose appends never return once `hangs` is set."""
+class SlowLog:
+    """A log whose appends of an event `type` wait for `go_on`. `reached` is set while one waits.
 
-    def __init__(self, log: Log) -> None:
+    It checks that answers are sealed before the append that closes them.
+    """
+
+    def __init__(self, log: Log, type: str = "") -> None:
         self._log = log
-        self.hangs = False
+        self.type = type
+        self.reached = asyncio.Event()
+        self.go_on = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._log, name)
 
-    async def append(self, *arguments: Any, **options: Any) -> Any:
-        if self.hangs:
-            await asyncio.Event().wait()
-        return await self._log.append(*arguments, **options)
+    async def append(self, stream: str, new: Sequence[NewEvent], **options: Any) -> Any:
+        assert not {answer.answer_id for answer in self._log.live.of(stream)} & set(options.get("closes", ()))
+        if any(event_type(event.payload) == self.type for event in new):
+            self.reached.set()
+            await self.go_on.wait()
+        return await self._log.append(stream, new, **options)

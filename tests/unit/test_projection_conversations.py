@@ -17,7 +17,12 @@ def test_a_conversation_begins_with_its_creation_or_its_first_message() -> None:
     book = Book()
     book.add(ev.ConversationCreated("c1", "alice"))
     (row,) = rows(book)
-    assert (row.owner, row.conversation_id, row.message_count, row.shown_title("zh")) == ("alice", "c1", 0, "对话")
+    assert (row.owner, row.conversation_id, row.message_count, row.shown_title("zh")) == (
+        "alice",
+        "c1",
+        0,
+        "对话",
+    )
     book.add(ev.MessageReceived("m1", "hi"), stream="conversation/bob/c1")
     assert [(row.owner, row.title) for row in rows(book)] == [("alice", ""), ("bob", "hi")]
 

@@ -27,7 +27,12 @@ def test_a_requested_task_is_pending() -> None:
     book = Book()
     book.add(requested("hi", skill="math", sources=("a",)), RUN)
     (row,) = rows(book)
-    assert (row.task_id, row.owner, row.conversation_id, row.stream) == (RUN, "alice", "c1", "conversation/alice/c1")
+    assert (row.task_id, row.owner, row.conversation_id, row.stream) == (
+        RUN,
+        "alice",
+        "c1",
+        "conversation/alice/c1",
+    )
     assert (row.status, row.agent_name, row.skill_name, row.progress) == ("pending", "assistant", "math", 0)
     assert row.input_data == TaskInput("hi", "m1", ("a",))
     assert (row.started_at, row.completed_at, row.first_offset) == (None, None, 1)
@@ -63,7 +68,11 @@ def test_a_failed_task_says_why() -> None:
     book = running()
     book.add(ev.RunFailed("model_error", "The model is away."), RUN)
     (row,) = rows(book)
-    assert (row.status, row.error_message, row.metadata.error_class) == ("failed", "The model is away.", "model_error")
+    assert (row.status, row.error_message, row.metadata.error_class) == (
+        "failed",
+        "The model is away.",
+        "model_error",
+    )
 
 
 def test_a_cancelled_task_keeps_what_there_was() -> None:

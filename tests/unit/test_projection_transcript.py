@@ -34,7 +34,12 @@ def test_a_users_message_is_shown_as_it_was_received() -> None:
     book = Book()
     book.add(ev.MessageReceived("m1", "hi", client_message_id="mine", sources=("a.txt",)))
     (card,) = cards(book)
-    assert (card.id, card.role, card.content, card.shown_at) == ("m1", "user", "hi", book.recorded[0].recorded_at)
+    assert (card.id, card.role, card.content, card.shown_at) == (
+        "m1",
+        "user",
+        "hi",
+        book.recorded[0].recorded_at,
+    )
     assert metadata(card) == {"offset": 1, "client_message_id": "mine", "sources": ["a.txt"]}
 
 
@@ -98,7 +103,9 @@ def test_a_fallback_answer_says_so() -> None:
     assert cards(book)[1].metadata.fallback
 
 
-@pytest.mark.parametrize("ending", [ev.RunFailed("model_error", "The model is away."), ev.RunCancelled("user:alice")])
+@pytest.mark.parametrize(
+    "ending", [ev.RunFailed("model_error", "The model is away."), ev.RunCancelled("user:alice")]
+)
 def test_what_there_was_of_an_answer_is_shown_as_interrupted(ending: ev.RunFailed | ev.RunCancelled) -> None:
     book = asked()
     book.add(ev.MessageInterrupted("m2", "Forty-t"), RUN)

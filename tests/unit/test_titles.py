@@ -11,8 +11,14 @@ from app.core.titles import Title, shown_title, title_of
         ("x" * 20, Title("x" * 20, False)),
         ("x" * 21, Title("x" * 20 + "...", False)),
         ("二十个字以内的标题不会被截断", Title("二十个字以内的标题不会被截断", False)),
-        ("这是一个超过二十个字的很长很长的用户消息", Title("这是一个超过二十个字的很长很长的用户消息", False)),
-        ("这是一个超过二十个字的很长很长的用户消息啊", Title("这是一个超过二十个字的很长很长的用户消息...", False)),
+        (
+            "这是一个超过二十个字的很长很长的用户消息",
+            Title("这是一个超过二十个字的很长很长的用户消息", False),
+        ),
+        (
+            "这是一个超过二十个字的很长很长的用户消息啊",
+            Title("这是一个超过二十个字的很长很长的用户消息...", False),
+        ),
         ("@board topic", Title("topic", True)),
         ("  @board    many   spaces", Title("many   spaces", True)),
         ("@board:a,b rounds=3 topic", Title("topic", True)),

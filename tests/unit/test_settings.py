@@ -1,0 +1,49 @@
+"""Settings: what is wrong is named, with its value and an example, and keys are never shown."""
+
+from pathlib import Path
+
+import pytest
+
+from app.settings import SettingsError, load
+
+
+def test_the_environment_beats_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "minutebook.toml"
+    file.write_text('port = 9000\nlocale = "zh"\n[[api_keys]]\nkey = "0123456789abcdef"\nuser = "ana"\n')
+    settings = load({"MINUTEBOOK_PORT": "9001"}, file=file)
+    assert (settings.port, settings.locale, settings.api_keys[0].user) == (9001, "zh", "ana")
+    assert not settings.development
+
+
+def test_customary_names_are_read() -> None:
+    settings = load({"DATABASE_URL": "postgresql://a@b/c", "OPENAI_API_KEY": "k", "HOME": "/root"})
+    assert (settings.database_url, settings.openai_api_key) == ("postgresql://a@b/c", "k")
+    assert settings.model == "local"  # a key alone does not send anything anywhere
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "parts"),
+    [
+        ("PORT", "99999", ["port", "99999", "8765"]),
+        ("LOCALE", "fr", ["locale", "fr", "zh"]),
+        ("MAX_STEPS", "0", ["max_steps", "0"]),
+        ("LOG_LEVEL", "loud", ["log_level", "loud", "info"]),
+        ("API_KEYS", '[{"user": "ana"}]', ["api_keys", "ana", "key_sha256"]),
+        ("API_KEYS", '[{"user": "ana", "key": "short"}]', ["api_keys", "ana", "16"]),
+        ("API_KEYS", '[{"user": "a b", "key": "0123456789abcdef"}]', ["api_keys", "hidden"]),
+        ("HOST", "0.0.0.0", ["host", "0.0.0.0", "api_keys"]),
+    ],
+)
+def test_a_wrong_value_is_named(variable: str, value: str, parts: list[str]) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({f"MINUTEBOOK_{variable}": value})
+    for part in parts:
+        assert part in str(caught.value)
+    assert "0123456789abcdef" not in str(caught.value)
+
+
+def test_a_broken_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_text("port = ")
+    with pytest.raises(SettingsError, match=r"broken\.toml"):
+        load({}, file=file)
