@@ -60,7 +60,7 @@ class Cursor(NamedTuple):
     conversation_id: str
 
 
-class Conversation(msgspec.Struct, frozen=True):
+class Conversation(msgspec.Struct, frozen=True, gc=False):
     """`title` is as stored, possibly empty. `head` is the offset of the last event that changed this row.
 
     `titled` says that the first user message was seen; `open_tasks` are runs that have not shown their message yet.

@@ -19,6 +19,7 @@ from projections.projection import Damaged, Page, describe
 
 PAGE_EVENTS_MAX = 1_000
 CONNECT_TIMEOUT_SECONDS = 5
+TCP_TIMEOUT_SECONDS = 20
 STATEMENT_TIMEOUT_SECONDS = 120
 LOCK_TIMEOUT_SECONDS = 10
 IDLE_TRANSACTION_TIMEOUT_SECONDS = 30
@@ -42,6 +43,8 @@ def connect(dsn: str) -> psycopg.Connection[tuple[Any, ...]]:
         autocommit=True,
         connect_timeout=CONNECT_TIMEOUT_SECONDS,
         application_name="minutebook-projections",
+        keepalives_idle=10,
+        tcp_user_timeout=TCP_TIMEOUT_SECONDS * 1000,
         cursor_factory=RawCursor[tuple[Any, ...]],
         row_factory=tuple_row,
     )

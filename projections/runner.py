@@ -8,7 +8,7 @@ It works in a thread of its own, so that folding never blocks the event loop. An
 """
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 import psycopg
@@ -125,7 +125,7 @@ class ProjectionRunner:
                 self._wanted.wait(self._idle_seconds)
 
     @contextmanager
-    def _session(self) -> Iterator[Session]:
+    def _session(self) -> Generator[Session]:
         with connect(self._dsn) as reading, connect(self._dsn) as writing:
             self._checkpoints.prepare(reading)
             session = Session(

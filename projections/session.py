@@ -1,9 +1,9 @@
 """One stretch of folding, for as long as the connections hold: the next page is folded while the last one is written.
 
-Two connections: one reads, in the folding thread; one writes, in a thread of its own. What a page is folded on is what the
-page before made of it, whether that is committed yet or not. The writer moves the checkpoint from exactly where the page
-starts, in the transaction that writes the rows. So if another node was faster, or the write failed, nothing that was
-folded ahead is ever written: it is dropped, and folding goes on from where the checkpoint is.
+Two connections: one reads, in the folding thread; one writes, in a thread of its own. What a page is folded on is what
+the page before made of it, whether that is committed yet or not. The writer moves the checkpoint from exactly where the
+page starts, in the transaction that writes the rows. So if another node was faster, or the write failed, nothing that
+was folded ahead is ever written: it is dropped, and folding goes on from where the checkpoint is.
 """
 
 from collections import defaultdict

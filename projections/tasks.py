@@ -74,13 +74,13 @@ class Cursor(NamedTuple):
         return f"{self.created_at.isoformat()}~{self.task_id}"
 
 
-class TaskInput(msgspec.Struct, frozen=True, omit_defaults=True):
+class TaskInput(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     message: str
     message_id: str
     sources: tuple[str, ...] = ()
 
 
-class TaskOutput(msgspec.Struct, frozen=True, omit_defaults=True):
+class TaskOutput(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """`partial`: what there was of the answer when the run ended without one."""
 
     message: str
@@ -89,7 +89,7 @@ class TaskOutput(msgspec.Struct, frozen=True, omit_defaults=True):
     partial: bool = False
 
 
-class TaskMetadata(msgspec.Struct, frozen=True):
+class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
     """`steps` and `tool_calls` count as far as they are known; the terminal event has the last word on them."""
 
     mode: str
@@ -105,7 +105,7 @@ class TaskMetadata(msgspec.Struct, frozen=True):
     cancelled_by: str | None = None
 
 
-class Task(msgspec.Struct, frozen=True):
+class Task(msgspec.Struct, frozen=True, gc=False):
     """`progress` goes from 0 to 1; it is 1 when the task has completed and at most 0.95 before."""
 
     task_id: UUID

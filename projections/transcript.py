@@ -66,7 +66,7 @@ CREATE INDEX IF NOT EXISTS transcript_words ON transcript USING gin (to_tsvector
 """
 
 
-class ToolCard(msgspec.Struct, frozen=True, omit_defaults=True):
+class ToolCard(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A tool call with its outcome. `arguments` is JSON text as the model wrote it; no `result`: not returned."""
 
     call_id: str
@@ -78,7 +78,7 @@ class ToolCard(msgspec.Struct, frozen=True, omit_defaults=True):
     duration_ms: int = 0
 
 
-class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
+class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What stands around a message. Fields that equal their default are not there."""
 
     offset: int = 0
@@ -102,7 +102,7 @@ class Metadata(msgspec.Struct, frozen=True, omit_defaults=True):
     refusal: str | None = None
 
 
-class Card(msgspec.Struct, frozen=True):
+class Card(msgspec.Struct, frozen=True, gc=False):
     """A row. Hidden while `shown_offset` is None; `last_offset` is that of the last event that changed it."""
 
     owner: str

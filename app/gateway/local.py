@@ -7,6 +7,7 @@ only answers.
 
 import asyncio
 import math
+import os
 import threading
 from collections.abc import AsyncGenerator, Awaitable
 from concurrent.futures import ThreadPoolExecutor
@@ -26,15 +27,16 @@ from app.gateway.local_engine import (
     check_library,
     find_weights,
 )
-from app.gateway.model import ModelError, ModelEvent, TextDelta
+from app.gateway.model import ModelError, ModelEvent, TextDelta, ThinkingDelta
 
 MODEL_NAME = "SmolLM2-135M-Instruct"
 ANSWER_TOKENS_MAX = 512
 ARGUMENT_TOKENS_MAX = 120
 DECISION_CHARS_MAX = 1000
 CONTEXT_ATTEMPTS = 5
-REPEAT_PENALTY = 1.1
+REPEAT_PENALTY = 1.05
 SEED = 1
+THREADS_MAX = 4
 ODDS_FLOOR = 1e-6
 
 T = TypeVar("T")
@@ -46,8 +48,10 @@ class LocalModel:
 
     Each slot has `context_tokens` (the model was trained for at most 8192); the oldest messages of a longer
     conversation are left out. An answer has at most 512 tokens unless the request says otherwise, and a whole
-    call at most `call_timeout_seconds`. Raises `LocalModelUnavailable` if library or weights are missing.
+    call at most `call_timeout_seconds`. `threads` None means one less than there are cores, 1 to 4.
     The weights are loaded at the first call, or by `load()`.
+
+    Raises `LocalModelUnavailable` if library or weights are missing.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class LocalModel:
         *,
         slots: int = 2,
         context_tokens: int = 4096,
+        threads: int | None = None,
         queue_max: int = 32,
         queue_timeout_seconds: float = 60.0,
         call_timeout_seconds: float = 300.0,
@@ -63,12 +68,13 @@ class LocalModel:
         self._weights = find_weights()
         self._slots = slots
         self._context_tokens = context_tokens
+        self._cores = threads or max(1, min((os.cpu_count() or 1) - 1, THREADS_MAX))
         self._queue_max = queue_max
         self._queue_timeout_seconds = queue_timeout_seconds
         self._call_timeout_seconds = call_timeout_seconds
         self._free = asyncio.Semaphore(slots)
         self._waiting = 0
-        self._threads = ThreadPoolExecutor(slots, thread_name_prefix="local-model")
+        self._workers = ThreadPoolExecutor(slots, thread_name_prefix="local-model")
         self._engine: Engine | None = None
         self._loading = asyncio.Lock()
         self._closed = threading.Event()
@@ -87,7 +93,10 @@ class LocalModel:
         async with self._slot():
             call, used = await self._tool_call(request, deadline)
             if call is not None:
-                yield ModelAnswer(self.name, tool_calls=(call,), usage=used, finish_reason="tool_calls")
+                thinking = f"{call.name} fits this message, so I use it first and answer from its result."
+                yield ThinkingDelta(thinking)
+                calls = (call,)
+                yield ModelAnswer(self.name, "", thinking, calls, usage=used, finish_reason="tool_calls")
                 return
             async with aclosing(self._answer(request, used, deadline)) as events:
                 async for event in events:
@@ -96,7 +105,7 @@ class LocalModel:
     async def close(self) -> None:
         """Stop what is being generated, wait for its threads (under a second) and free the memory."""
         self._closed.set()
-        await asyncio.to_thread(self._threads.shutdown)
+        await asyncio.to_thread(self._workers.shutdown)
         async with self._loading:
             if self._engine is not None:
                 self._engine.close()
@@ -185,7 +194,7 @@ class LocalModel:
                 loop.call_soon_threadsafe(pieces.put_nowait, text)
             return stopped.is_set() or self._closed.is_set()
 
-        done = loop.run_in_executor(self._threads, engine.complete, body, on_text)
+        done = loop.run_in_executor(self._workers, engine.complete, body, on_text)
         done.add_done_callback(lambda _: pieces.put_nowait(None))
         try:
             while (text := await before(deadline, pieces.get())) is not None:
@@ -204,7 +213,11 @@ class LocalModel:
                 raise ModelError("internal", "The local model was shut down.", transient=True)
             if self._engine is None:
                 self._engine = await asyncio.to_thread(
-                    Engine, self._weights, slots=self._slots, context_tokens=self._context_tokens
+                    Engine,
+                    self._weights,
+                    slots=self._slots,
+                    context_tokens=self._context_tokens,
+                    threads=self._cores,
                 )
             return self._engine
 

@@ -7,6 +7,8 @@ What was measured of xllamacpp 2026.10 and shapes this file:
   batches, and only with `return_progress`; so the batch is small (128 tokens, about 0.7 s on two cores).
 - The server always opens an HTTP listener, with no key. Here it listens on a Unix socket whose path is removed
   right after, and demands a random key besides.
+- As many threads as cores collapse as soon as anything else runs, since they wait for one another in a spin: on
+  two busy cores 1 to 2 tokens/s with two threads, 10 to 40 with one. So one core is left alone.
 - Destroying the server while a call is running aborts the process: `close` is only for an idle engine.
 """
 
@@ -88,13 +90,15 @@ def check_library() -> None:
 class Engine:
     """One loaded model with `slots` places of `context_tokens` each. Calls beyond `slots` wait inside llama.cpp."""
 
-    def __init__(self, weights: Path, *, slots: int, context_tokens: int) -> None:
+    def __init__(self, weights: Path, *, slots: int, context_tokens: int, threads: int) -> None:
         library = importlib.import_module("xllamacpp")
         params = library.CommonParams()
         params.model.path = str(weights)
         params.n_parallel = slots
         params.n_ctx = slots * context_tokens
         params.n_batch = BATCH_TOKENS
+        params.cpuparams.n_threads = threads
+        params.cpuparams_batch.n_threads = threads
         params.cache_ram_mib = PROMPT_CACHE_MIB
         params.fit_params = False
         params.warmup = False

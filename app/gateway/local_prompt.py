@@ -11,7 +11,7 @@ from app.core.messages import ChatMessage, ToolSpec
 from app.gateway.local_tools import concept_of, properties_of, text_argument
 
 NONE = "none"
-SYSTEM = "You are a helpful assistant."
+SYSTEM = "You are a helpful AI assistant. Answer in English, in short sentences."
 SYSTEM_SHARE = 4
 CHARS_PER_TOKEN = 3
 RESULT_CHARS_SHORT = 80

@@ -146,6 +146,8 @@ class Appender:
     def _sweep_now(self) -> None:
         self._queue.expire(self._loop.time())
         self._sweep = None
+        if self._queue.ready:
+            self._wake_lanes(LANES)
         if not self._queue.idle:
             self._sweep_later()
 
@@ -175,6 +177,8 @@ class Appender:
             while True:
                 batch = self._queue.take(number)
                 if batch is None:
+                    if self._queue.ready:  # let in only now, as callers have gone
+                        continue
                     if self._closing and self._queue.empty:
                         return
                     await self._idle_until_woken()

@@ -95,11 +95,11 @@ class AppendQueue:
                 break
         self._events -= room.events_gone
         self._bytes -= room.bytes_gone
+        self._busy.update(streams)  # before others are let in, who may be for the same streams
         if self._door:
             self._let_in()
         if not taken:
             return None
-        self._busy.update(streams)
         batch = self._in_lanes[lane] = Batch(taken, streams)
         return batch
 

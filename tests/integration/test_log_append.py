@@ -174,6 +174,7 @@ async def test_a_cancelled_caller_harms_nobody(dsn: str) -> None:
 
 
 async def test_a_full_queue_refuses_after_the_time_limit_and_lets_in_in_order(dsn: str) -> None:
+    """Guard for the order: `_busy` in queue.py is set before others are let in."""
     log = await open_log(dsn, node_id="test", timeout_seconds=0.6)
     log._appenders[0]._queue = AppendQueue(events_max=1)
     async with session(dsn) as other:

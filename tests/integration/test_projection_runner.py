@@ -173,7 +173,8 @@ def test_rows_and_checkpoint_change_together(dsn: str) -> None:
             with pytest.raises(psycopg.Error):
                 ProjectionRunner(dsn, [transcript.PROJECTION]).run_to_end()
             row = connection.execute(
-                "SELECT (SELECT count(*) FROM transcript), position FROM projection_checkpoints WHERE name = 'transcript'"
+                "SELECT (SELECT count(*) FROM transcript), position "
+                "FROM projection_checkpoints WHERE name = 'transcript'"
             ).fetchone()
             assert row == (0, 0)
             connection.execute(f"DROP TRIGGER late ON {table}")

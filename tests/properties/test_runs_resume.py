@@ -2,12 +2,13 @@
 
 from uuid import uuid4
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedError, ScriptedModel, When
 from app.log.log import Log
-from tests.support.runs import DyingLog, Notes, normal, of_type, process, run_killed, task_events
+from tests.support.runs import DyingLog, Killed, Notes, normal, of_type, process, run_killed, task_events
 
 QUESTION = "A question that is not small talk"
 
@@ -101,3 +102,17 @@ async def test_a_once_tool_whose_outcome_is_not_recorded_is_never_called_again(l
                 assert len(notes.keys) == 1
     # Killed when the outcome should have been written, and after the intent was.
     assert unknown == 2
+
+
+async def test_what_was_said_since_a_run_began_does_not_change_its_replay(log: Log) -> None:
+    conversation_id, notes = str(uuid4()), Notes("pure")
+    model = scripted([[ScriptedCall("note")]], Answer(text="{last_tool}"))
+    async with process(log, model, [notes.tool]) as p:
+        first, second = [await p.conversations.accept("alice", QUESTION, conversation_id) for _ in range(2)]
+    async with process(DyingLog(log, 5, written=True), model, [notes.tool]) as p:  # type: ignore[arg-type]
+        with pytest.raises(Killed):
+            await p.runs.start(second)
+    async with process(log, model, [notes.tool]) as p:
+        await p.runs.start(first)  # its answer would be history of the second now
+        await p.runs.resume(second.task_id, second.stream)
+    assert (await task_events(log, second))[-1].type == "run.completed"

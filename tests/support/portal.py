@@ -18,15 +18,16 @@ Frame = dict[str, Any]
 class Portal:
     """One socket. `frames` keeps everything received."""
 
-    def __init__(self, connection: ClientConnection) -> None:
+    def __init__(self, connection: ClientConnection, frame_seconds: float) -> None:
         self.connection = connection
+        self.frame_seconds = frame_seconds
         self.frames: list[Frame] = []
 
     async def send(self, **frame: Any) -> None:
         await self.connection.send(json.dumps(frame))
 
     async def receive(self) -> Frame:
-        async with asyncio.timeout(FRAME_SECONDS_MAX):
+        async with asyncio.timeout(self.frame_seconds):
             frame = decoded(await self.connection.recv())
         self.frames.append(frame)
         return frame
@@ -45,9 +46,15 @@ class Portal:
 
 
 @asynccontextmanager
-async def portal(service: Service, path: str = "/api/v1/portal/ws", **options: Any) -> AsyncIterator[Portal]:
+async def portal(
+    service: Service,
+    path: str = "/api/v1/portal/ws",
+    *,
+    frame_seconds: float = FRAME_SECONDS_MAX,
+    **options: Any,
+) -> AsyncIterator[Portal]:
     async with connect(service.socket_url + path, **options) as connection:
-        yield Portal(connection)
+        yield Portal(connection, frame_seconds)
 
 
 def steps(frames: list[Frame], name: str) -> list[Frame]:

@@ -121,14 +121,24 @@ async def reads(dsn: str):
 _texts = st.text(max_size=30) | st.sampled_from(
     ["", " ", "@board topic", "@team:a,b 主题", "hello world", "a\0b"]
 )
-_steps = st.tuples(
-    st.sampled_from(
-        "user user import request request claim model think call return answer answer interrupt complete fail cancel "
-        "create delete unknown other".split()
+_KINDS = (
+    *(
+        "user",
+        "user",
+        "import",
+        "request",
+        "request",
+        "claim",
+        "model",
+        "think",
+        "call",
+        "return",
+        "answer",
+        "answer",
     ),
-    st.integers(0, 3),
-    _texts,
+    *("interrupt", "complete", "fail", "cancel", "create", "delete", "unknown", "other"),
 )
+_steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
 
 
 @st.composite

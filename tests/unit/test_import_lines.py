@@ -16,11 +16,14 @@ def call(**fields: object) -> dict[str, object]:
 
 
 def test_messages_and_other_fields_are_kept_as_they_are_written() -> None:
-    text = b'\xef\xbb\xbf{"reward": 1.0, "id":"c1","big":12345678901234567890,"messages":[ {"role":"user", "content":"\\u4e2d"} ]}\n'
+    message = b'{"role":"user", "content":"\\u4e2d"}'
+    text = (
+        b'\xef\xbb\xbf{"reward": 1.0, "id":"c1","big":12345678901234567890,"messages":[ ' + message + b" ]}\n"
+    )
     conversation = parse_line(text)
     assert conversation.id == "c1"
     assert bytes(conversation.fields) == b'{"reward":1.0,"big":12345678901234567890}'
-    assert [bytes(message) for message in conversation.messages] == [b'{"role":"user", "content":"\\u4e2d"}']
+    assert [bytes(kept) for kept in conversation.messages] == [message]
 
 
 @pytest.mark.parametrize(

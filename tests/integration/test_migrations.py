@@ -1,0 +1,95 @@
+"""Migrations: from nothing, from every earlier number, twice, by two processes, and what they refuse."""
+
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from app.database import migrate as module
+from app.database.migrate import Migration, MigrationError, migrate, migrations
+
+NUMBERS = [migration.number for migration in migrations()]
+SCHEMA = """
+SELECT 'column', table_name, column_name, concat_ws(' ', data_type, is_nullable, column_default)
+FROM information_schema.columns WHERE table_schema = 'public'
+UNION ALL
+SELECT 'index', tablename, indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'
+UNION ALL
+SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+FROM pg_constraint WHERE connamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'trigger', tgrelid::regclass::text, tgname, concat(pg_get_triggerdef(oid), tgenabled)
+FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL
+SELECT 'function', '', oid::regprocedure::text, pg_get_functiondef(oid)
+FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+UNION ALL
+SELECT 'table', relname, relpersistence::text, concat_ws(' ', reloptions, obj_description(oid, 'pg_class'))
+FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')
+UNION ALL
+SELECT 'grant', table_name, grantee = current_user, privilege_type
+FROM information_schema.role_table_grants WHERE table_schema = 'public'
+ORDER BY 1, 2, 3, 4
+""".replace("grantee = current_user,", "(grantee = current_user)::text,")
+
+
+def schema(dsn: str) -> list[tuple[object, ...]]:
+    with psycopg.connect(dsn) as connection:
+        return connection.execute(SCHEMA).fetchall()
+
+
+def with_files(monkeypatch: pytest.MonkeyPatch, known: list[Migration]) -> None:
+    monkeypatch.setattr(module, "migrations", lambda: known)
+
+
+def test_an_empty_database_gets_all_and_then_nothing(empty_dsn: str) -> None:
+    assert migrate(empty_dsn) == [migration.name for migration in migrations()]
+    assert migrate(empty_dsn) == []
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_database_of_any_earlier_release_becomes_the_same(empty_dsn: str, dsn: str, number: int) -> None:
+    assert len(migrate(empty_dsn, upto=number)) == number
+    assert len(migrate(empty_dsn)) == len(NUMBERS) - number
+    assert schema(empty_dsn) == schema(dsn)
+
+
+def test_a_changed_file_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, *rest = migrations()
+    with_files(monkeypatch, [Migration(first.number, first.name, first.text + "-- better"), *rest])
+    with pytest.raises(MigrationError, match="0001_log.sql was changed after it was applied"):
+        migrate(dsn)
+
+
+def test_a_schema_of_a_newer_release_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_files(monkeypatch, migrations()[:-1])
+    with pytest.raises(MigrationError, match=f"has schema {len(NUMBERS)}, this release knows {len(NUMBERS) - 1}"):
+        migrate(dsn)
+
+
+def test_a_failing_migration_leaves_the_one_before(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = Migration(len(NUMBERS) + 1, "9999_broken.sql", "CREATE TABLE half (); SELECT 1/0")
+    with monkeypatch.context() as context:
+        with_files(context, [*migrations(), broken])
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            migrate(empty_dsn)
+    assert migrate(empty_dsn) == []
+    with psycopg.connect(empty_dsn) as connection:
+        assert connection.execute("SELECT to_regclass('half')").fetchone() == (None,)
+
+
+def test_a_gap_in_the_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("0001_a.sql", "0003_c.sql", "README.md"):
+        (tmp_path / name).write_text("SELECT 1")
+    monkeypatch.setattr(module, "files", lambda package: tmp_path)
+    with pytest.raises(MigrationError, match="0002 is missing or double: found 0003_c.sql"):
+        migrations()
+
+
+def test_two_processes_at_once_migrate_once(empty_dsn: str) -> None:
+    """Guard: the advisory lock."""
+    with ProcessPoolExecutor(3, multiprocessing.get_context("spawn")) as processes:
+        applied = list(processes.map(migrate, [empty_dsn] * 3, timeout=60))
+    assert sorted(map(len, applied)) == [0, 0, len(NUMBERS)]
