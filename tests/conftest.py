@@ -11,6 +11,7 @@ import pytest
 from app.log.log import Log, open_log
 from tests.support import events
 from tests.support.databases import TestServer, running_server
+from tests.support.nodes import Nodes, running_nodes
 
 # Databases and other processes take their time, so a single example has no deadline.
 hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=50, print_blob=True)
@@ -42,6 +43,13 @@ async def log(dsn: str) -> AsyncIterator[Log]:
     opened = await open_log(dsn, node_id="test")
     yield opened
     await opened.close()
+
+
+@pytest.fixture(scope="module")
+def nodes(server: TestServer) -> Iterator[Nodes]:
+    """Two nodes on one database for all examples of a module's property tests."""
+    with server.database() as address, running_nodes(address) as running:
+        yield running
 
 
 @pytest.fixture

@@ -111,7 +111,9 @@ async def _acknowledgement(ground: Ground, raw: RawWriter, ours: LogWriters) -> 
     for _ in range(ground.rounds):
         taken = await take_turns(samples, *(lambda side=side: timed(side) for side in sides))
         medians.append([quantile([sample[side] for sample in taken], 0.5) for side in range(len(sides))])
-    waits = [milliseconds(statistics.median(round_[side] for round_ in medians)) for side in range(len(sides))]
+    waits = [
+        milliseconds(statistics.median(round_[side] for round_ in medians)) for side in range(len(sides))
+    ]
     figures = {"log": waits[2], "raw transaction": waits[0], "raw autocommit": waits[1]}
     return [
         row(

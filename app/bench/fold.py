@@ -96,5 +96,7 @@ def _fold_all(dsn: str, count: int, projections: tuple[AnyProjection, ...]) -> f
     spent = perf_counter() - started
     for status in statuses:
         if status.stopped is not None or status.position != count:
-            raise RuntimeError(f"projection {status.name} is at {status.position} of {count}: {status.stopped}")
+            raise RuntimeError(
+                f"projection {status.name} is at {status.position} of {count}: {status.stopped}"
+            )
     return spent

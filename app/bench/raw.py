@@ -14,7 +14,9 @@ from app.log.connections import Connection
 ROWS = 1_000
 PARTITION = 1_000_000  # the raw rows' own: their positions never meet those of the log
 
-_COLUMNS = "position, stream_id, stream_offset, recorded_at, id, partition, schema_version, type, actor, payload"
+_COLUMNS = (
+    "position, stream_id, stream_offset, recorded_at, id, partition, schema_version, type, actor, payload"
+)
 _MANY = f"""
 INSERT INTO events ({_COLUMNS})
 SELECT e.position, e.stream, e.stream_offset, clock_timestamp(), e.id, {PARTITION}, 1, e.type, e.actor, e.payload::json

@@ -16,7 +16,7 @@ _COLUMNS = ("benchmark", "ratio", "min–max", "goal", "", "for orientation")
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """What it was measured on. `commit_ms`: p50 of a raw single-row transaction, where that was measured."""
+    """What it was measured on."""
 
     cpus: int
     system: str
@@ -85,7 +85,8 @@ def write_markdown(path: Path, report: Report) -> None:
 def _cells(row: Row) -> list[str]:
     met = {True: "met", False: "not met", None: ""}[row.met]
     figures = "; ".join(f"{name} {figure}" for name, figure in row.figures.items())
-    return [row.name, _short(row.ratio), f"{_short(row.low)}–{_short(row.high)}", row.goal, met, figures]
+    spread = f"{_short(row.low)}–{_short(row.high)}" if row.rounds > 1 else ""
+    return [row.name, _short(row.ratio), spread, row.goal, met, figures]
 
 
 def _short(ratio: float) -> str:

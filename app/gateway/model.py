@@ -25,8 +25,8 @@ ModelEvent = TextDelta | ThinkingDelta | ModelAnswer
 
 class ModelError(Exception):
     """A model call failed. `error_class` is a stable word for analytics (`timeout`, `rate_limited`, `unreachable`,
-    `refused`, `bad_request`, `unauthorized`, `not_found`, `malformed_answer`, `internal`); `str(error)` is one sentence for
-    people and shows no key, path or stack; `transient` says whether the same call may work later.
+    `refused`, `bad_request`, `unauthorized`, `not_found`, `malformed_answer`, `internal`); `str(error)` is one sentence
+    for people and shows no key, path or stack; `transient` says whether the same call may work later.
     """
 
     def __init__(self, error_class: str, message: str, *, transient: bool) -> None:

@@ -1,4 +1,4 @@
-"""The whole service under load: killed with SIGKILL, and its Postgres restarted. What a client was told is in the log, once.
+"""The whole service under load: SIGKILL, and its Postgres restarted. What a client was told is in the log, once.
 
 Guards: the acknowledgement comes after the commit (`app/log/append.py`), and an append whose connection broke is looked
 for before it is written again (`find_written`).
@@ -58,7 +58,7 @@ def check(dsn: str, told: list[str]) -> None:
         answers = connection.execute(
             "SELECT payload->>'content' FROM events WHERE type = 'message.answered'"
         ).fetchall()
-    received = {content: count for content, count in rows}
+    received = dict(rows)
     answered = [content for (content,) in answers]
     for message in told:
         assert received.get(message) == 1, message

@@ -1,0 +1,112 @@
+"""However a log is cut into pages, and wherever folding is cut off, the tables are the fold of the log."""
+
+from itertools import chain, repeat
+
+import msgspec
+import hypothesis
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from projections import ALL, conversations, transcript
+from projections.pages import connect
+from projections.projection import AnyProjection, fold, fold_all, touched_by
+from projections.runner import ProjectionRunner
+from projections.tables import Table
+from tests.support.projected import Book, books, shown_counts, write
+
+
+@pytest.mark.parametrize("projection", ALL, ids=lambda projection: projection.name)
+@given(book=books(), sizes=st.lists(st.integers(1, 9), min_size=1))
+def test_any_paging_gives_the_same_rows(projection: AnyProjection, book: Book, sizes: list[int]) -> None:
+    table: dict[tuple[object, ...], msgspec.Struct] = {}
+    for page in book.pages(projection, chain(sizes, repeat(7))):
+        touched = touched_by(projection, page.entries)
+        # Only what is said to be needed is at hand, as it would be from a query.
+        stored = {key: table[key] for key in touched.needed if key in table}
+        result = fold(projection, stored, page.entries, touched)
+        assert result.poison is None
+        gone = [
+            key for key, row in table.items() if any(projection.in_scope(row, s) for s in result.forgotten)
+        ]
+        for key in gone:
+            del table[key]
+        table.update(result.rows)
+        table = {key: row for key, row in table.items() if row is not None}
+    assert table == fold_all(projection, book.page(projection).entries)
+
+
+@given(book=books())
+def test_list_and_transcript_agree(book: Book) -> None:
+    listed = fold_all(conversations.PROJECTION, book.page(conversations.PROJECTION).entries)
+    cards = fold_all(transcript.PROJECTION, book.page(transcript.PROJECTION).entries)
+    counted = {key: row.message_count for key, row in listed.items() if row.message_count}
+    assert counted == dict(shown_counts(cards.values()))
+
+
+def log_position(dsn: str) -> int:
+    """The examples of a test share one log; each writes behind the ones before, into conversations of its own."""
+    with connect(dsn) as connection:
+        row = connection.execute("SELECT position FROM partitions").fetchone()
+    return row[0] if row else 0
+
+
+class PowerCut(BaseException):
+    """The process is gone."""
+
+
+def failing(projection: AnyProjection, calls: int) -> AnyProjection:
+    """The projection, in a process that dies at this call of `apply`."""
+    left = calls
+
+    def apply(*arguments: object) -> object:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise PowerCut
+        return projection.apply(*arguments)
+
+    return msgspec.structs.replace(projection, apply=apply)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_tables_are_the_fold_wherever_it_is_cut_off(dsn: str, data: st.DataObject) -> None:
+    position = log_position(dsn)
+    book = data.draw(books(after=position, scope=f"p{position}-"))
+    write(dsn, book.recorded)
+    for calls, page_events in data.draw(
+        st.lists(st.tuples(st.integers(0, 12), st.integers(1, 9)), max_size=4)
+    ):
+        try:
+            dying = [failing(projection, calls) for projection in ALL]
+            ProjectionRunner(dsn, dying, page_events=page_events).run_to_end()
+        except PowerCut:
+            pass
+    statuses = ProjectionRunner(dsn, page_events=data.draw(st.integers(1, 50))).run_to_end()
+    assert all(status.behind == 0 and status.stopped is None for status in statuses)
+    with connect(dsn) as connection:
+        for projection in ALL:
+            stored = Table(projection).load_all(connection)
+            mine = {
+                key: row for key, row in stored.items() if row.conversation_id.startswith(f"p{position}-")
+            }
+            assert mine == fold_all(projection, book.page(projection).entries)
+
+
+@settings(max_examples=60, phases=[hypothesis.Phase.generate], suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_rebuilt_tables_are_the_same(dsn: str, data: st.DataObject) -> None:
+    position = log_position(dsn)
+    book = data.draw(books(after=position, scope=f"p{position}-"))
+    write(dsn, book.recorded)
+    runner = ProjectionRunner(dsn, page_events=5)
+    runner.run_to_end()
+    with connect(dsn) as connection, psycopg.connect(dsn, autocommit=True) as other:
+        for projection in ALL:
+            table = Table(projection)
+            before = table.load_all(connection)
+            other.execute(f"DELETE FROM {projection.name} WHERE conversation_id LIKE '%-0'")
+            assert runner.rebuild(projection.name).behind == 0
+            assert table.load_all(connection) == before

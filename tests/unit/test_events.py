@@ -1,0 +1,101 @@
+"""Events are for ever: each line of `golden_events.jsonl` was written by some release and has to be read by all later ones.
+
+Add a line for a new type, or for a type with a new field. Never change or remove one.
+"""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from app.core import events
+from app.core.events import TYPES, Event, RunLimits, UnknownEvent
+from app.core.messages import Usage
+
+GOLDEN = (Path(__file__).parent / "golden_events.jsonl").read_text(encoding="utf-8").splitlines()
+ENDED: dict[str, object] = {"steps": 0, "tool_calls": 0, "usage": Usage(), "duration_ms": 0}
+DEFAULTS: dict[str, dict[str, object]] = {
+    "conversation.imported": {"fields": b"{}"},
+    "message.received": {"client_message_id": None, "sources": ()},
+    "message.answered": {"fallback": False, "thinking": ""},
+    "run.requested": {
+        "skill": None,
+        "method": "default",
+        "confidence": 1.0,
+        "model": None,
+        "system_prompt": "",
+        "tools": (),
+        "limits": RunLimits(8, 300.0),
+        "max_history": 50,
+        "sources": (),
+        "locale": "en",
+    },
+    "run.claimed": {"history_until": 0},
+    "model.called": {"model": None},
+    "model.answered": {"duration_ms": 0, "attempt": 1},
+    "model.failed": {"partial_text": "", "duration_ms": 0, "attempt": 1},
+    "tool.called": {"effect": "pure"},
+    "tool.returned": {"error_class": None, "duration_ms": 0},
+    "run.cancel_requested": {"reason": ""},
+    "run.completed": ENDED,
+    "run.failed": ENDED,
+    "run.cancelled": {"reason": "", **ENDED},
+}
+
+
+def kind_of(line: str) -> str:
+    return msgspec.json.decode(line)["type"]
+
+
+def defaults_of(kind: str) -> dict[str, object]:
+    fields = msgspec.structs.fields(TYPES[kind])
+    given = {field.name: field.default for field in fields if field.default is not msgspec.NODEFAULT}
+    return {name: bytes(value) if isinstance(value, msgspec.Raw) else value for name, value in given.items()}
+
+
+@pytest.mark.parametrize("line", GOLDEN, ids=kind_of)
+def test_what_was_ever_written_is_read_and_written_the_same(line: str) -> None:
+    event = events.decode(kind_of(line), line)
+    assert not isinstance(event, UnknownEvent)
+    assert events.encode(event) == line
+    assert events.event_type(event) == kind_of(line)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_every_type_has_a_golden_line_with_all_of_its_fields(kind: str) -> None:
+    fields = {"type", *(field.encode_name for field in msgspec.structs.fields(TYPES[kind]))}
+    assert any(fields == msgspec.json.decode(line).keys() for line in GOLDEN if kind_of(line) == kind)
+
+
+@pytest.mark.parametrize("kind", TYPES)
+def test_a_default_never_changes(kind: str) -> None:
+    """Events are stored without the fields that equal their default, so a new default would rewrite history."""
+    now, then = defaults_of(kind), DEFAULTS.get(kind, {})
+    assert {name: now.get(name) for name in then} == then
+    assert now.keys() == then.keys(), "a new field: add its default here, and a golden line"
+
+
+def test_no_type_was_removed_or_renamed() -> None:
+    assert {kind_of(line) for line in GOLDEN} == TYPES.keys()
+
+
+@pytest.mark.parametrize("cls", TYPES.values(), ids=TYPES)
+def test_events_are_values(cls: type[Event]) -> None:
+    config = cls.__struct_config__
+    assert config.frozen
+    assert config.omit_defaults
+    assert config.tag_field == "type"
+
+
+def test_an_unknown_type_is_kept_as_it_is() -> None:
+    assert events.decode("mind.read", b'{"type":"mind.read"}') == UnknownEvent("mind.read", '{"type":"mind.read"}')
+
+
+def test_an_unknown_field_of_a_newer_release_is_passed_over() -> None:
+    line = '{"type":"run.claimed","worker":"w","epoch":1,"colour":"red"}'
+    assert events.decode("run.claimed", line) == events.RunClaimed("w", 1)
+
+
+def test_a_damaged_event_is_an_error() -> None:
+    with pytest.raises(msgspec.ValidationError):
+        events.decode("run.claimed", '{"type":"run.claimed","worker":1}')
