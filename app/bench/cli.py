@@ -4,7 +4,7 @@ import asyncio
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 
 import click
@@ -90,9 +90,7 @@ async def _measure(ground: Ground, names: tuple[str, ...]) -> tuple[list[Row], s
     return rows, await ground.server_version()
 
 
-def _run(
-    main: "asyncio.coroutines.Coroutine[object, object, tuple[list[Row], str]]",
-) -> tuple[list[Row], str]:
+def _run(main: Coroutine[object, object, tuple[list[Row], str]]) -> tuple[list[Row], str]:
     """On uvloop where there is one, as the service runs."""
     if sys.platform == "win32":
         return asyncio.run(main)

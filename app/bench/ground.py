@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from itertools import count
 from pathlib import Path
@@ -32,7 +32,7 @@ class Ground(msgspec.Struct, frozen=True):
     say: Callable[[str], None] = lambda text: None
 
     @asynccontextmanager
-    async def database(self) -> AsyncIterator[str]:
+    async def database(self) -> AsyncGenerator[str]:
         """Address of a fresh, migrated database, dropped afterwards."""
         name = f"minutebook_bench_{os.getpid()}_{next(_numbers)}"
         owner = urlsplit(self.service_dsn).username or ""
@@ -45,7 +45,7 @@ class Ground(msgspec.Struct, frozen=True):
             await self._administer(f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
 
     @asynccontextmanager
-    async def log(self) -> AsyncIterator[tuple[str, Log]]:
+    async def log(self) -> AsyncGenerator[tuple[str, Log]]:
         """A fresh database, and its log, open in this process."""
         async with self.database() as dsn:
             log = await open_log(dsn, node_id="bench")
@@ -71,7 +71,7 @@ class Ground(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def open_ground(rounds: int, *, quick: bool, say: Callable[[str], None]) -> Iterator[Ground]:
+def open_ground(rounds: int, *, quick: bool, say: Callable[[str], None]) -> Generator[Ground]:
     """On the server of `DATABASE_URL` (whose role has to be allowed to create databases), else on an embedded one."""
     with tempfile.TemporaryDirectory(prefix="minutebook-bench-") as name:
         folder = Path(name)

@@ -1,13 +1,14 @@
 """The baseline for sockets: Litestar and uvicorn with the service's settings, and nothing of ours in between.
 
-`/watch` sockets get every frame that a `/send` socket of their group sends, as it is, from memory. `/send?commit=true` writes one raw row to
-`events` first (one transaction). Every sent frame is answered with the seconds that its commit took. `/echo` echoes.
+`/watch` sockets get every frame that a `/send` socket of their group sends, as it is, from memory. `/send?commit=true`
+writes one raw row to `events` first (one transaction). Every sent frame is answered with the seconds of its commit.
+`/echo` echoes.
 """
 
 import os
 import socket as sockets
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from time import perf_counter
 from typing import Any
@@ -73,7 +74,7 @@ async def echo(socket: Socket) -> None:
 
 def build(dsn: str) -> Litestar:
     @asynccontextmanager
-    async def lifespan(app: Litestar) -> AsyncIterator[None]:
+    async def lifespan(app: Litestar) -> AsyncGenerator[None]:
         connection = await connect(dsn, name="minutebook-bench-plain")
         app.state.groups = defaultdict[str, dict[Socket, None]](dict)
         app.state.writer = RawWriter(connection, [Sampler().message()])

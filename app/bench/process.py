@@ -1,11 +1,11 @@
-"""Servers under measurement, each a process of its own: the real service, the real service with one more route, plain sockets."""
+"""Servers under measurement, each a process of its own: the service, the service with one more route, plain sockets."""
 
 import asyncio
 import os
 import re
 import secrets
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -30,28 +30,28 @@ class Server(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def service(ground: Ground, dsn: str) -> AsyncIterator[Server]:
+async def service(ground: Ground, dsn: str) -> AsyncGenerator[Server]:
     """`minutebook run`, as everybody starts it."""
     async with _running(ground, dsn, ["app.cli", "run", "--port", "0"]) as server:
         yield server
 
 
 @asynccontextmanager
-async def service_with_append(ground: Ground, dsn: str) -> AsyncIterator[Server]:
+async def service_with_append(ground: Ground, dsn: str) -> AsyncGenerator[Server]:
     """The service with one more route, which appends one event (`served.py`)."""
     async with _running(ground, dsn, ["app.bench.served"]) as server:
         yield server
 
 
 @asynccontextmanager
-async def plain_sockets(ground: Ground, dsn: str) -> AsyncIterator[Server]:
+async def plain_sockets(ground: Ground, dsn: str) -> AsyncGenerator[Server]:
     """Sockets without our code on the same web server (`plain.py`)."""
     async with _running(ground, dsn, ["app.bench.plain"]) as server:
         yield server
 
 
 @asynccontextmanager
-async def _running(ground: Ground, dsn: str, module: list[str]) -> AsyncIterator[Server]:
+async def _running(ground: Ground, dsn: str, module: list[str]) -> AsyncGenerator[Server]:
     folder = ground.folder / f"{module[0]}-{secrets.token_hex(4)}"
     folder.mkdir()
     script, printed = folder / "script.json", folder / "output.txt"

@@ -1,4 +1,4 @@
-"""A replay of 100 000 events from the real server over WebSocket, SSE and NDJSON, against bare pages of the same SELECT.
+"""A replay of 100 000 events from the real server over WebSocket, SSE and NDJSON, against pages of the same SELECT.
 
 The client keeps what it receives and looks into it after the clock has stopped: every offset, once, in order.
 """

@@ -23,11 +23,11 @@ from app.core.messages import ModelAnswer, ToolCall, ToolSpec, Usage
 
 OWNER = "local"
 MESSAGE_CHARS = 110
-_WORDS = (
+_TEXT = (
     "I would like to change my flight to New York on the 24th of May because a meeting was moved; is there "
     "a seat in economy, what does it cost with one checked bag, and can the refund go to my gift card ending "
     "in 4421? My reservation number is ZFA04Y and the passenger's name has to stay as it was booked before."
-).split()
+)
 _TOOLS = tuple(
     ToolRef(
         ToolSpec(
@@ -55,9 +55,10 @@ class Sampler:
 
     def __init__(self) -> None:
         self._random = random.Random(1)
+        self._words = _TEXT.split()
 
     def text(self, chars: int) -> str:
-        words = self._random.choices(_WORDS, k=chars // 4)
+        words = self._random.choices(self._words, k=chars // 4)
         return " ".join(words)[:chars]
 
     def message(self) -> MessageReceived:

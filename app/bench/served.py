@@ -1,7 +1,7 @@
 """The real service with one more route: a socket whose text frames are appended, one event each.
 
-Built by `app.server` like the service itself. The portal's own message would start a run, whose events would mix with those
-under measurement. Each frame is answered with the seconds that its durable append took.
+Built by `app.server` like the service itself. The portal's own message would start a run, whose events would mix with
+those under measurement. Each frame is answered with the seconds that its durable append took.
 """
 
 import os

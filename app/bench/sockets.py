@@ -25,7 +25,7 @@ class Client(asyncio.Protocol):
     def __init__(self, on_text: Callable[[bytes, float], None]) -> None:
         self._on_text = on_text
         self._received = bytearray()
-        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._upgraded = False
         self._transport: asyncio.Transport | None = None
 
@@ -40,7 +40,7 @@ class Client(asyncio.Protocol):
                 f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                 f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
             )
-            await client._opened
+            await client.opened
         return client
 
     def send(self, text: bytes) -> None:
@@ -55,8 +55,8 @@ class Client(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by inheritance
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if not self._opened.done():
-            self._opened.set_exception(SocketError("the server closed the connection during the handshake"))
+        if not self.opened.done():
+            self.opened.set_exception(SocketError("the server closed the connection during the handshake"))
 
     def data_received(self, data: bytes) -> None:
         at = perf_counter()
@@ -79,11 +79,11 @@ class Client(asyncio.Protocol):
         head = bytes(self._received[:end])
         del self._received[: end + 4]
         self._upgraded = True
-        if not self._opened.done():
+        if not self.opened.done():
             if head.startswith(b"HTTP/1.1 101"):
-                self._opened.set_result(None)
+                self.opened.set_result(None)
             else:
-                self._opened.set_exception(SocketError(head.decode(errors="replace")[:200]))
+                self.opened.set_exception(SocketError(head.decode(errors="replace")[:200]))
         return True
 
     def _next_frame(self) -> tuple[int, bytes] | None:

@@ -19,7 +19,7 @@ QUICK_CONVERSATIONS = 5
 MESSAGES = 25
 _BYTES = "SELECT pg_total_relation_size($1::text::regclass)"
 _PARTS = """
-SELECT count(*) AS events, sum(octet_length(payload::text)) AS payload_bytes, sum(pg_column_size(payload)) AS stored_bytes,
+SELECT count(*) AS events, sum(pg_column_size(payload)) AS stored_bytes,
        max(pg_column_compression(payload)) AS method, pg_relation_size('events') AS heap_bytes,
        pg_indexes_size('events') AS index_bytes
 FROM events
@@ -55,12 +55,14 @@ async def measure(ground: Ground) -> list[Row]:
 async def _parts(connection: Connection, text_bytes: int) -> dict[str, str]:
     """Where the bytes are, as shares of the text."""
     found = await connection.fetchrow(_PARTS)
-    assert found is not None
+    if found is None:
+        raise RuntimeError("a SELECT of totals gave no row")
+    events, indexes = found["events"], found["index_bytes"]
     rest = found["heap_bytes"] - found["stored_bytes"]
     return {
         f"payloads ({found['method']})": _share(found["stored_bytes"], text_bytes),
-        "envelopes and row headers": f"{_share(rest, text_bytes)} ({rest / found['events']:.0f} bytes an event)",
-        "indexes": f"{_share(found['index_bytes'], text_bytes)} ({found['index_bytes'] / found['events']:.0f} bytes an event)",
+        "envelopes and row headers": f"{_share(rest, text_bytes)} ({rest / events:.0f} bytes an event)",
+        "indexes": f"{_share(indexes, text_bytes)} ({indexes / events:.0f} bytes an event)",
     }
 
 

@@ -2,7 +2,6 @@
 
 import os
 import platform
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec

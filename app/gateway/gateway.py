@@ -58,6 +58,10 @@ class Gateway:
             message = f"The model {model.name} stopped without an answer."
             raise ModelError("malformed_answer", message, transient=True)
 
+    async def load(self) -> None:
+        """Load the default model before the first call."""
+        await self._models[self._default].load()
+
     async def close(self) -> None:
         """Close every model."""
         for model in self._models.values():

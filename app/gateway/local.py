@@ -32,6 +32,7 @@ from app.gateway.model import ModelError, ModelEvent, TextDelta, ThinkingDelta
 MODEL_NAME = "SmolLM2-135M-Instruct"
 ANSWER_TOKENS_MAX = 512
 ARGUMENT_TOKENS_MAX = 120
+THOUGHT_TOKENS_MAX = 40
 DECISION_CHARS_MAX = 1000
 CONTEXT_ATTEMPTS = 5
 REPEAT_PENALTY = 1.05
@@ -93,9 +94,10 @@ class LocalModel:
         async with self._slot():
             call, used = await self._tool_call(request, deadline)
             if call is not None:
-                thinking = f"{call.name} fits this message, so I use it first and answer from its result."
-                yield ThinkingDelta(thinking)
-                calls = (call,)
+                thinking, thought = await self._thought(request, call, deadline)
+                if thinking:
+                    yield ThinkingDelta(thinking)
+                calls, used = (call,), used + thought
                 yield ModelAnswer(self.name, "", thinking, calls, usage=used, finish_reason="tool_calls")
                 return
             async with aclosing(self._answer(request, used, deadline)) as events:
@@ -127,6 +129,19 @@ class LocalModel:
             return None, chosen.usage + used
         made = sum(len(earlier.tool_calls) for earlier in request.messages)
         return ToolCall(f"call_{made + 1}", tool.name, arguments), chosen.usage + used
+
+    async def _thought(self, request: ModelRequest, call: ToolCall, deadline: float) -> tuple[str, Usage]:
+        """What the model says that it does with the tool it has chosen."""
+        tool = next(tool for tool in request.tools if tool.name == call.name)
+        message = (request.messages[-1].content or "")[:DECISION_CHARS_MAX]
+        body: dict[str, object] = {
+            "prompt": prompts.thought_prompt(tool, message),
+            "max_tokens": THOUGHT_TOKENS_MAX,
+            "stop": ["\n"],
+            "temperature": 0,
+        }
+        text, done = await self._whole(body, deadline)
+        return text.strip(), done.usage
 
     async def _arguments(self, tool: ToolSpec, message: str, deadline: float) -> tuple[str | None, Usage]:
         """The arguments as JSON text; None where the model did not manage a JSON object."""

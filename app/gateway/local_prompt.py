@@ -16,6 +16,12 @@ SYSTEM_SHARE = 4
 CHARS_PER_TOKEN = 3
 RESULT_CHARS_SHORT = 80
 TALK = ("Hello!", "Write a poem about a mountain.", "Who was Napoleon?", "Thank you, that is all.")
+THOUGHT_EXAMPLES = (
+    ("user", "calculator: What is 4 plus 6?"),
+    ("assistant", "I use the calculator to add 4 and 6."),
+    ("user", "clock: Which day is it in Paris?"),
+    ("assistant", "I use the clock to look up the day in Paris."),
+)
 RESULT_EXAMPLES = (
     ("user", "What is 2 + 3?\nTool result: 5"),
     ("assistant", "2 + 3 is 5."),
@@ -70,6 +76,12 @@ def arguments_prompt(tool: ToolSpec, message: str) -> str:
     for asked, value in concept.fills if concept and name else ():
         turns += [("user", asked), ("assistant", f'{{"{name}": "{value}"}}')]
     return chatml([*turns, ("user", message)])
+
+
+def thought_prompt(tool: ToolSpec, message: str) -> str:
+    """Ask what the tool is needed for: one sentence in the model's own words, shown as its thinking."""
+    system = f"Say in one short sentence what you do with the tool for the message. {tool.name}: {tool.description}"
+    return chatml([("system", system[:300]), *THOUGHT_EXAMPLES, ("user", f"{tool.name}: {message}")])
 
 
 def result_prompt(messages: Sequence[ChatMessage], chars_max: int) -> str:

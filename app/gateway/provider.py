@@ -133,6 +133,9 @@ class ProviderModel:
         except Exception as error:  # every failure of a provider becomes a ModelError
             raise as_model_error(error) from None
 
+    async def load(self) -> None:
+        """Nothing to load."""
+
     async def close(self) -> None:
         """Close all connections; calls that are running fail as `unreachable`."""
         await self._http.aclose()

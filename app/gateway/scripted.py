@@ -140,6 +140,9 @@ class ScriptedModel:
             yield event
         yield final_answer(filled, request, self._name)
 
+    async def load(self) -> None:
+        """Nothing to load."""
+
     async def close(self) -> None:
         """Nothing to release."""
 

@@ -104,9 +104,7 @@ class Notifier:
                 async with asyncio.timeout(CHECK_SECONDS):
                     await self._wanted.wait()
             except TimeoutError:
-                await connection.fetchval(
-                    "SELECT 1"
-                )  # it may be dead without having been closed
+                await connection.fetchval("SELECT 1")  # it may be dead without having been closed
                 continue
             self._wanted.clear()
             if connection.is_closed():

@@ -24,7 +24,7 @@ async def sort_out(writer: Writer, batch: list[Waiting], heads: Heads) -> tuple[
     """Decide for each append of a refused batch whether it holds, and write those that do.
 
     Returns the position before and one result an append. If the database refuses what is left (text that it cannot
-    store), the appends are written one by one, so that only the culprit gets the error.
+    store, a key twice among them), the appends are written one by one, so that each gets the result that is its own.
     """
     try:
         return await _sort_out_together(writer, batch, heads)
@@ -52,34 +52,24 @@ async def _sort_out_together(writer: Writer, batch: list[Waiting], heads: Heads)
     await heads.look_up(connection, streams)  # makes those that are new
     decided: dict[int, Result] = {}
     writing: list[Waiting] = []
-    again: list[Waiting] = []
     async with connection.transaction():
         position = int(await connection.fetchval(statement("lock_partition"), writer.partition))
         known = await heads.look_again(connection, streams)
         held = await _leases_held(connection, batch)
         earlier = await _appended_before(connection, batch)
         ends = {stream: head.offset for stream, head in known.items()}
-        writing_keys: set[tuple[str, str]] = set()
         for waiting in batch:
-            key = (waiting.stream, waiting.idempotency_key or "")
-            if waiting.idempotency_key is not None and key in writing_keys:
-                again.append(waiting)  # same key twice in one batch: the second gets the first one's result
-                continue
             result = earlier.get(waiting) or _refuse(waiting, ends[waiting.stream], held)
             if result is not None:
                 decided[id(waiting)] = result
                 continue
             ends[waiting.stream] += len(waiting.events)
-            writing_keys.add(key)
             writing.append(waiting)
         placement = batches.place(writing, known)
         assert placement is not None  # noqa: S101 (every expectation was checked above)
         if writing:
             found = await writer.write(0, writing, placement)
             decided |= {id(waiting): result for waiting, result in zip(writing, found, strict=True)}
-        if again:
-            first_ones = await _appended_before(connection, again)
-            decided |= {id(waiting): first_ones[waiting] for waiting in again}
     placement.remember(writing)
     return position, [decided[id(waiting)] for waiting in batch]
 

@@ -16,7 +16,7 @@ from app.core.envelope import NewEvent, user_actor
 from app.core.events import ConversationImported, Event, MessageImported
 from app.core.ids import derived_id, named_id
 from app.log.errors import IdempotencyMismatch, LogError, LogUnavailable, OffsetConflict
-from app.log.log import Log
+from app.log.log import Appended, Log
 from app.transfer.source import InvalidLine, SourceConversation, parse_line
 
 LINE_BYTES_MAX = 64 * 1024 * 1024
@@ -109,13 +109,9 @@ async def _write(log: Log, conversation: SourceConversation, owner: str) -> bool
     stream = streams.conversation(owner, conversation.id)
     new = False
     for number, part in enumerate(parts(conversation, owner)):
+        key = f"import/{conversation.id}/{number}"
         try:
-            appended = await log.append(
-                stream,
-                part,
-                expected_offset=0 if number == 0 else None,
-                idempotency_key=f"import/{conversation.id}/{number}",
-            )
+            appended = await _append(log, stream, part, expected_offset=0 if number == 0 else None, key=key)
         except OffsetConflict as error:
             raise InvalidLine(
                 "id", f"{owner} has a conversation {conversation.id!r} of another origin"
@@ -126,6 +122,15 @@ async def _write(log: Log, conversation: SourceConversation, owner: str) -> bool
             ) from error
         new |= not appended.duplicate
     return new
+
+
+async def _append(
+    log: Log, stream: str, part: tuple[NewEvent, ...], *, expected_offset: int | None, key: str
+) -> Appended:
+    try:
+        return await log.append(stream, part, expected_offset=expected_offset, idempotency_key=key)
+    except OffsetConflict:  # perhaps with the same line once more, which was on its way: now its key is known
+        return await log.append(stream, part, expected_offset=expected_offset, idempotency_key=key)
 
 
 def parts(conversation: SourceConversation, owner: str) -> Iterator[tuple[NewEvent, ...]]:

@@ -113,7 +113,9 @@ async def test_the_pool_of_readers_outlives_its_connections(dsn: str) -> None:
                 return False
 
         await until(reads)
-        assert [len(page) for page in await asyncio.gather(*(log.reader.stream(STREAM) for _ in range(20)))] == [1] * 20
+        assert [
+            len(page) for page in await asyncio.gather(*(log.reader.stream(STREAM) for _ in range(20)))
+        ] == [1] * 20
 
 
 async def test_without_a_database_callers_get_their_error_within_the_limit(proxy: Proxy) -> None:
@@ -147,9 +149,12 @@ async def test_a_log_that_cannot_start_leaves_nothing_behind(empty_dsn: str) -> 
     async with session(empty_dsn) as other:
 
         async def alone() -> bool:
-            return 1 == await other.fetchval(
-                "SELECT count(*) FROM pg_stat_clear_snapshot(), pg_stat_activity "
-                "WHERE datname = current_database() AND backend_type = 'client backend'"
+            return (
+                await other.fetchval(
+                    "SELECT count(*) FROM pg_stat_clear_snapshot(), pg_stat_activity "
+                    "WHERE datname = current_database() AND backend_type = 'client backend'"
+                )
+                == 1
             )
 
         await until(alone)

@@ -18,7 +18,8 @@ TTL = timedelta(seconds=60)
 UNCOMMITTED = """
 WITH counter AS (UPDATE partitions SET position = position + 1 WHERE partition = 0 RETURNING position),
      made AS (INSERT INTO streams (name, partition) VALUES ('slow', 0) RETURNING id)
-INSERT INTO events (position, stream_id, stream_offset, recorded_at, id, partition, schema_version, type, actor, payload)
+INSERT INTO events (position, stream_id, stream_offset, recorded_at, id, partition, schema_version, type, actor,
+                    payload)
 SELECT position, id, 1, now(), gen_random_uuid(), 0, 1, 'message.received', 'system',
        '{"type":"message.received","message_id":"m","content":"slow"}'
 FROM counter, made
@@ -45,10 +46,7 @@ async def test_no_reader_ever_skips_an_uncommitted_position(log: Log) -> None:
 
 
 async def test_two_nodes_writing_one_stream_leave_no_gap_and_no_double(dsn: str) -> None:
-    """Guard: the primary key of `events`, and looking again under the lock in sortout.py.
-
-    Both nodes know the head; only one of them can be right about the next offset.
-    """
+    """Guard: the primary key of `events`. Both nodes know a head; only one can be right about the next offset."""
     async with open_logs(dsn, 2) as logs, session(dsn) as other:
         for log in logs:
             await log.append(STREAM, [make_event(log.node_id)])
@@ -78,7 +76,8 @@ async def test_of_two_nodes_expecting_the_same_offset_one_wins(dsn: str) -> None
         async with other.transaction():
             await other.execute("SELECT FROM partitions FOR UPDATE")
             appends = [
-                asyncio.create_task(log.append(STREAM, [make_event("mine")], expected_offset=3)) for log in logs
+                asyncio.create_task(log.append(STREAM, [make_event("mine")], expected_offset=3))
+                for log in logs
             ]
             bystander = asyncio.create_task(logs[1].append("user/bob", [make_event("bystander")]))
             await lock_waits(other, 2)

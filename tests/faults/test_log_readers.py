@@ -1,17 +1,24 @@
 """Readers when things go wrong: lost wake-ups, slow readers, holes, a reader that comes while another one reads."""
 
 import asyncio
+from typing import TypeVar
 
 import pytest
 
-from app.core.envelope import Recorded
+from app.core.envelope import NewEvent, Recorded
+from app.core.events import ModelAnswered
+from app.core.ids import new_id
+from app.core.messages import ModelAnswer
 from app.log import tail as tails
+from app.log.connections import Pool, Record
 from app.log.errors import HoleInLog
 from app.log.log import Log
 from app.log.read import LogReader
 from app.log.subscribe import Stopped
 from tests.support.events import STREAM, make_event
 from tests.support.logs import contents, open_logs, whole_log, within
+
+T = TypeVar("T")
 
 
 async def test_a_lost_wake_up_costs_a_heartbeat_and_never_an_event(log: Log) -> None:
@@ -41,18 +48,17 @@ async def test_an_event_of_another_node_arrives_although_notifications_are_lost(
 
 async def test_a_node_hears_the_others_again_after_its_connection_broke(dsn: str) -> None:
     """Guards: reconnecting in `Notifier._run`; and readers look again, as what was missed is not known."""
-    async with open_logs(dsn, 2) as (here, there):
-        async with here.subscribe(STREAM, heartbeat_seconds=60) as reader:
-            waiting = asyncio.create_task(reader.next())
-            await here._pool.fetch(
-                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
-                "WHERE application_name = 'minutebook-notify-node-0' AND datname = current_database()"
-            )
-            await there.append(STREAM, [make_event("meanwhile")])
-            assert contents((await within(waiting)).events) == ["meanwhile"]
-            waiting = asyncio.create_task(reader.next())
-            await there.append(STREAM, [make_event("later")])
-            assert contents((await within(waiting)).events) == ["later"]
+    async with open_logs(dsn, 2) as (here, there), here.subscribe(STREAM, heartbeat_seconds=60) as reader:
+        waiting = asyncio.create_task(reader.next())
+        await here._pool.fetch(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity "
+            "WHERE application_name = 'minutebook-notify-node-0' AND datname = current_database()"
+        )
+        await there.append(STREAM, [make_event("meanwhile")])
+        assert contents((await within(waiting)).events) == ["meanwhile"]
+        waiting = asyncio.create_task(reader.next())
+        await there.append(STREAM, [make_event("later")])
+        assert contents((await within(waiting)).events) == ["later"]
 
 
 async def test_a_wake_up_during_another_readers_read_is_not_lost(log: Log) -> None:
@@ -82,10 +88,10 @@ async def test_a_wake_up_during_another_readers_read_is_not_lost(log: Log) -> No
 
 
 class Gate:
-    """A reader whose answers can be held back after they were read."""
+    """What was read through it can be held back."""
 
-    def __init__(self, reader: LogReader) -> None:
-        self._reader = reader
+    def __init__(self, source: LogReader | Pool) -> None:
+        self._source = source
         self._open = asyncio.Event()
         self._open.set()
         self.reached = asyncio.Event()
@@ -97,10 +103,17 @@ class Gate:
         self._open.set()
 
     async def stream(self, stream: str, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        page = await self._reader.stream(stream, after=after, limit=limit)
+        assert isinstance(self._source, LogReader)
+        return await self._through(await self._source.stream(stream, after=after, limit=limit))
+
+    async def fetch(self, query: str, *arguments: object) -> list[Record]:
+        assert not isinstance(self._source, LogReader)
+        return await self._through(await self._source.fetch(query, *arguments))
+
+    async def _through(self, rows: list[T]) -> list[T]:
         self.reached.set()
         await self._open.wait()
-        return page
+        return rows
 
 
 async def test_a_slow_reader_loses_nothing_and_nothing_piles_up_for_it(
@@ -152,6 +165,33 @@ async def test_a_reader_refuses_a_hole(log: Log) -> None:
     async with log.subscribe(STREAM) as reader:
         with pytest.raises(HoleInLog, match="after offset 1 the log gave 3"):
             await within(reader.next())
+
+
+async def test_a_late_look_at_an_answer_that_is_over_says_nothing(dsn: str) -> None:
+    """The look began before the closing event was committed, and ends after the reader has passed that event.
+
+    Guard: `_closed` in subscribe.py.
+    """
+    async with open_logs(dsn, 2) as (here, there):
+        await here.append(STREAM, [make_event("question")])
+        answer_id = new_id()
+        here.live.open(answer_id, stream=STREAM, task_id=None, after_offset=1)
+        async with there.subscribe(STREAM, heartbeat_seconds=0) as reader:
+            await within(reader.next())
+            looks = Gate(there._pool)
+            there.live._foreign._pool = looks  # type: ignore[assignment]
+            looks.hold()
+            here.live.add(answer_id, "said")
+            await within(looks.reached.wait())
+            await here.live.seal(answer_id)
+            closing = NewEvent(answer_id, ModelAnswered(1, "k", ModelAnswer("m", "said")))
+            await here.append(STREAM, [closing], closes=(answer_id,))
+            assert [recorded.id for recorded in (await within(reader.next())).events] == [answer_id]
+            looks.release()
+            await within(there.live.fetch("user/other"))  # behind the late look
+            assert [answer.text for answer in there.live.of(STREAM)] == ["said"]
+            batch = await within(reader.next())
+            assert (batch.events, batch.deltas) == ([], [])
 
 
 async def test_readers_end_when_the_service_stops(log: Log) -> None:

@@ -58,7 +58,9 @@ async def test_an_append_larger_than_a_batch_is_refused_and_one_as_large_is_writ
         await log.append(STREAM, [make_event() for _ in range(257)])
     with pytest.raises(InvalidAppend, match="1-256 events"):
         await log.append(STREAM, [])
-    results = await asyncio.gather(*(log.append(STREAM, [make_event() for _ in range(256)]) for _ in range(3)))
+    results = await asyncio.gather(
+        *(log.append(STREAM, [make_event() for _ in range(256)]) for _ in range(3))
+    )
     assert [result.last_offset for result in results] == [256, 512, 768]
 
 
@@ -89,7 +91,7 @@ async def test_a_used_key_gives_the_first_result_and_writes_nothing(log: Log) ->
 
 
 async def test_a_key_twice_in_one_batch_is_written_once(log: Log) -> None:
-    """Guard: `writing_keys` in sortout.py."""
+    """Guard: the unique index `events_idempotency`."""
     results = await asyncio.gather(
         *(log.append(STREAM, [make_event("a")], idempotency_key="k") for _ in range(5)),
         log.append(STREAM, [make_event("b")], idempotency_key="k"),
@@ -102,14 +104,15 @@ async def test_a_key_twice_in_one_batch_is_written_once(log: Log) -> None:
 
 
 async def test_a_key_used_by_two_nodes_at_once_is_written_once(dsn: str) -> None:
-    """Guard: the unique index `events_idempotency`. Both nodes wait at the counter's lock, so neither sees the other."""
+    """Guard: the unique index `events_idempotency`. Both nodes wait at the counter's lock: neither sees the other."""
     async with open_logs(dsn, 2) as logs, session(dsn) as other:
         await logs[0].append(STREAM, [make_event("first")])
         await logs[1].append("user/bob", [make_event("second")])
         async with other.transaction():
             await other.execute("SELECT FROM partitions FOR UPDATE")
             appends = [
-                asyncio.create_task(log.append(STREAM, [make_event("a")], idempotency_key="k")) for log in logs
+                asyncio.create_task(log.append(STREAM, [make_event("a")], idempotency_key="k"))
+                for log in logs
             ]
             await lock_waits(other, 2)
         results = await within(asyncio.gather(*appends))  # type: ignore[arg-type]
@@ -119,7 +122,9 @@ async def test_a_key_used_by_two_nodes_at_once_is_written_once(dsn: str) -> None
 
 
 async def test_a_payload_over_the_limit_is_refused_with_its_size(log: Log) -> None:
-    with pytest.raises(PayloadTooLarge, match="message.received has .* bytes, the limit is 1048576") as caught:
+    with pytest.raises(
+        PayloadTooLarge, match=r"message\.received has .* bytes, the limit is 1048576"
+    ) as caught:
         await log.append(STREAM, [make_event("é" * 600_000)])
     assert caught.value.size_bytes > 1_200_000
     await log.append(STREAM, [make_event("e" * 1_000_000)])
@@ -145,7 +150,7 @@ async def test_a_lone_surrogate_in_a_payload_is_refused(log: Log) -> None:
 
 @pytest.mark.parametrize("broken", [b'{"a":', b'1},{"b":2', b'"\xff"', b"[1,2"])
 async def test_a_payload_that_the_database_refuses_hits_its_own_caller_only(log: Log, broken: bytes) -> None:
-    """Guards: writing one by one in `sort_out`; payloads that go out as a list, not joined."""
+    """Guard: writing one by one in `sort_out`."""
     bad = NewEvent(uuid4(), MessageImported(0, msgspec.Raw(broken)))
     *good, refused = await asyncio.gather(
         *(log.append(f"user/{n}", [make_event(str(n))]) for n in range(10)),
@@ -186,7 +191,9 @@ async def test_a_full_queue_refuses_after_the_time_limit_and_lets_in_in_order(ds
         unavailable = [result for result in results if isinstance(result, LogUnavailable)]
         assert len(overloaded) + len(unavailable) == 9
         assert len(overloaded) >= 6  # one in the lane, one in line, and perhaps one let in at the last moment
-        unwritten = {str(n) for n, error in enumerate(results) if not getattr(error, "outcome_unknown", False)}
+        unwritten = {
+            str(n) for n, error in enumerate(results) if not getattr(error, "outcome_unknown", False)
+        }
         log._appenders[0]._timeout_seconds = 30.0
         more = [asyncio.create_task(log.append("user/bob", [make_event(str(n))])) for n in range(20)]
         await within(asyncio.gather(*more))  # type: ignore[arg-type]

@@ -56,7 +56,9 @@ async def test_the_epoch_is_the_logs_own(server: TestServer, dsn: str) -> None:
 
 async def test_a_cursor_gets_one_of_three_answers(log: Log) -> None:
     await log.append(STREAM, [make_event(), make_event()])
-    answers = [await log.resume(STREAM, after, epoch) for after, epoch in ((2, None), (0, log.epoch), (1, None))]
+    answers = [
+        await log.resume(STREAM, after, epoch) for after, epoch in ((2, None), (0, log.epoch), (1, None))
+    ]
     assert [(one.answer, one.missed, one.head) for one in answers] == [
         ("nothing_missed", 0, 2),
         ("missed", 2, 2),
@@ -77,14 +79,19 @@ async def test_a_type_of_a_newer_release_passes_through(log: Log) -> None:
         await newer.execute(
             "WITH c AS (UPDATE partitions SET position = position + 1 RETURNING position) "
             "INSERT INTO events (position, stream_id, stream_offset, recorded_at, id, partition, schema_version, "
-            "type, actor, payload) SELECT position, 1, 2, now(), gen_random_uuid(), 0, 9, 'mind.read', 'system', $1 FROM c",
+            "type, actor, payload) "
+            "SELECT position, 1, 2, now(), gen_random_uuid(), 0, 9, 'mind.read', 'system', $1 FROM c",
             payload,
         )
     # This process does not know of the other's event: its next append finds the offset taken, and goes behind it.
     assert (await log.append(STREAM, [make_event("b")])).first_offset == 3
     async with log.subscribe(STREAM) as reader:
         batch = await within(reader.next())
-    assert [recorded.type for recorded in batch.events] == ["message.received", "mind.read", "message.received"]
+    assert [recorded.type for recorded in batch.events] == [
+        "message.received",
+        "mind.read",
+        "message.received",
+    ]
     assert batch.events[1].event() == UnknownEvent("mind.read", payload)
     assert batch.events[1].schema_version == 9
 
@@ -107,7 +114,6 @@ async def test_pages_join_forwards_and_backwards(log: Log) -> None:
 async def test_reading_a_page_of_a_long_stream_does_not_sort_it(log: Log) -> None:
     """Guard: the stream's id comes from a sub-select. With a join, each page sorted all that was left."""
 
-
     async with session(log._dsn) as other:
         await other.execute("SET plan_cache_mode = force_generic_plan")
         for name in ("read_stream", "read_stream_backwards"):
@@ -129,12 +135,12 @@ async def test_several_partitions_each_count_for_themselves(dsn: str) -> None:
         await other.execute("INSERT INTO partitions (partition) VALUES (1), (2)")
     async with open_logs(dsn, 1) as (log,):
         streams = [f"user/{n}" for n in range(12)]
-        await asyncio.gather(*(log.append(stream, [make_event(stream)]) for stream in streams for _ in range(3)))
+        await asyncio.gather(
+            *(log.append(stream, [make_event(stream)]) for stream in streams for _ in range(3))
+        )
         for partition in range(3):
             mine = [stream for stream in streams if log.partition_of(stream) == partition]
             page = await log.reader.partition(partition)
             assert mine
             assert [recorded.position for recorded in page] == list(range(1, 3 * len(mine) + 1))
             assert {recorded.stream for recorded in page} == set(mine)
-
-

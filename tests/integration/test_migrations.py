@@ -59,13 +59,15 @@ def test_a_database_of_any_earlier_release_becomes_the_same(empty_dsn: str, dsn:
 def test_a_changed_file_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first, *rest = migrations()
     with_files(monkeypatch, [Migration(first.number, first.name, first.text + "-- better"), *rest])
-    with pytest.raises(MigrationError, match="0001_log.sql was changed after it was applied"):
+    with pytest.raises(MigrationError, match=r"0001_log\.sql was changed after it was applied"):
         migrate(dsn)
 
 
 def test_a_schema_of_a_newer_release_is_refused(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with_files(monkeypatch, migrations()[:-1])
-    with pytest.raises(MigrationError, match=f"has schema {len(NUMBERS)}, this release knows {len(NUMBERS) - 1}"):
+    with pytest.raises(
+        MigrationError, match=f"has schema {len(NUMBERS)}, this release knows {len(NUMBERS) - 1}"
+    ):
         migrate(dsn)
 
 
@@ -84,7 +86,7 @@ def test_a_gap_in_the_numbers_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
     for name in ("0001_a.sql", "0003_c.sql", "README.md"):
         (tmp_path / name).write_text("SELECT 1")
     monkeypatch.setattr(module, "files", lambda package: tmp_path)
-    with pytest.raises(MigrationError, match="0002 is missing or double: found 0003_c.sql"):
+    with pytest.raises(MigrationError, match=r"0002 is missing or double: found 0003_c\.sql"):
         migrations()
 
 

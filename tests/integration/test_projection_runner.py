@@ -1,6 +1,6 @@
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -206,6 +206,49 @@ def test_two_nodes_at_once_are_both_right(dsn: str) -> None:
         thread.join(WAIT_SECONDS)
     assert failures == []
     assert_folded(dsn, book)
+
+
+def test_a_checkpoint_that_went_back_is_followed(dsn: str) -> None:
+    book = Book()
+    conversation(book)
+    write(dsn, book.recorded[:10])
+    runner = ProjectionRunner(dsn, page_events=5)
+    with runner._session() as session, connect(dsn) as other:
+        while session.advance():
+            pass
+        for projection in ALL:
+            runner._checkpoints.reset(other, projection.name)
+        write(dsn, book.recorded[10:])
+        while session.advance():
+            pass
+    assert_folded(dsn, book)
+
+
+def test_rows_that_are_being_deleted_are_not_folded_on(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    book = Book()
+    for number in range(3):
+        book.add(requested(), task(number))
+    book.add(ev.ConversationDeleted("c1"))
+    book.add(ev.MessageReceived("m1", "again"))
+    for number in range(3):
+        book.add(ev.RunCompleted(), task(number))
+    write(dsn, book.recorded[:3])
+    runner = ProjectionRunner(dsn, [tasks.PROJECTION], page_events=2)
+    with runner._session() as session, psycopg.connect(dsn) as other:
+        while session.advance():
+            pass
+        write(dsn, book.recorded[3:])
+        other.execute("SELECT FROM projection_checkpoints FOR UPDATE")
+        assert session.advance(), "the deletion is folded, its write waits for the lock"
+
+        def settle_when_it_may(settle: Callable[[], object] = session._settle) -> object:
+            other.commit()
+            return settle()
+
+        monkeypatch.setattr(session, "_settle", settle_when_it_may)
+        while session.advance():
+            pass
+    assert_folded(dsn, book, (tasks.PROJECTION,))
 
 
 async def test_a_lost_connection_is_made_again(dsn: str) -> None:

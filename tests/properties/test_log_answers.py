@@ -24,7 +24,7 @@ actions = st.lists(
         st.tuples(st.just("text"), st.text("abc", min_size=1, max_size=5)),
         st.tuples(st.just("thinking"), st.text("xyz", min_size=1, max_size=5)),
         st.tuples(st.just("attach"), st.sampled_from(["here", "there"])),
-        st.tuples(st.sampled_from(["restart", "append", "heard", "reopen", "yield"]), st.just("")),
+        st.tuples(st.sampled_from(["restart", "append", "heard", "heard", "reopen", "yield"]), st.just("")),
     ),
     max_size=12,
 )
@@ -77,61 +77,90 @@ def test_every_reader_has_what_was_said(nodes: Nodes, plan: list[Action], after_
     nodes.run(play(nodes, plan, after_closing))
 
 
+class Conversation:
+    """One answer in one stream, spoken on one node, with followers on both."""
+
+    def __init__(self, nodes: Nodes, stack: AsyncExitStack, tasks: asyncio.TaskGroup) -> None:
+        self.here, self.there = nodes.logs
+        self.stream, self.answer_id = nodes.fresh(), new_id()
+        self.followers: list[Follower] = []
+        self.head = self.end = 0
+        self._stack = stack
+        self._tasks = tasks
+        self._said = Said()
+        self._history = [self._said]
+
+    async def begin(self, plan: list[Action]) -> None:
+        self.head = (await self.here.append(self.stream, [make_event("question")])).last_offset
+        self.end = self.head + 1 + sum(what == "append" for what, _ in plan)
+        self._open()
+
+    def _open(self) -> None:
+        self.here.live.open(self.answer_id, stream=self.stream, task_id=None, after_offset=self.head)
+
+    async def attach(self, log: Log) -> Follower:
+        subscription = await self._stack.enter_async_context(log.subscribe(self.stream, heartbeat_seconds=60))
+        follower = Follower(subscription, self._history)
+        self.followers.append(follower)
+        self._tasks.create_task(follower.follow(self.answer_id, self.end))
+        return follower
+
+    async def act(self, what: str, text: str) -> None:
+        match what:
+            case "text" | "thinking":
+                self.here.live.add(self.answer_id, text, what)
+                setattr(self._said, what, getattr(self._said, what) + text)
+            case "attach":
+                await self.attach(self.here if text == "here" else self.there)
+            case "restart":
+                self._restart()
+            case "reopen":  # a model call that failed, and is tried again
+                await self.here.live.seal(self.answer_id)
+                self._restart()
+            case "append":
+                await self.there.append(self.stream, [make_event("meanwhile")])
+            case "heard":
+                if self._said.text or self._said.thinking:
+                    await asyncio.gather(*(follower.hears(self._said) for follower in self.followers))
+            case _:
+                await asyncio.sleep(0)
+
+    def _restart(self) -> None:
+        self._open()
+        self.here.live.add(self.answer_id, "r")  # other nodes hear of a restart with its first text
+        self._said = Said("r")
+        self._history.append(self._said)
+
+    async def close(self) -> None:
+        await self.here.live.seal(self.answer_id)
+        answer = ModelAnswer("m", self._said.text, self._said.thinking)
+        closing = NewEvent(self.answer_id, ModelAnswered(1, "k", answer))
+        await self.here.append(self.stream, [closing], closes=(self.answer_id,))
+
+    async def check_nothing_more_is_said(self) -> None:
+        for log in (self.here, self.there):
+            async with log.subscribe(self.stream, after=self.end, heartbeat_seconds=0) as beyond:
+                batch = await beyond.next()
+                assert (batch.events, batch.deltas) == ([], [])
+
+
 async def play(nodes: Nodes, plan: list[Action], after_closing: bool) -> None:
-    here, there = nodes.logs
-    stream, answer_id = nodes.fresh(), new_id()
-    head = (await here.append(stream, [make_event("question")])).last_offset
-    end = head + 1 + sum(what == "append" for what, _ in plan)
-    said = Said()
-    history = [said]
-    here.live.open(answer_id, stream=stream, task_id=None, after_offset=head)
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as tasks:
-        followers: list[Follower] = []
-
-        async def attach(log: Log, after: int = 0) -> Follower:
-            subscription = await stack.enter_async_context(
-                log.subscribe(stream, after=after, heartbeat_seconds=60)
-            )
-            follower = Follower(subscription, history)
-            followers.append(follower)
-            tasks.create_task(follower.follow(answer_id, end))
-            return follower
-
+        talk = Conversation(nodes, stack, tasks)
+        await talk.begin(plan)
+        for log in nodes.logs:
+            await talk.attach(log)
         for what, text in plan:
-            match what:
-                case "text" | "thinking":
-                    here.live.add(answer_id, text, what)
-                    setattr(said, what, getattr(said, what) + text)
-                case "attach":
-                    await attach(here if text == "here" else there)
-                case "restart" | "reopen":
-                    if what == "reopen":  # a model call that failed, and is tried again
-                        await here.live.seal(answer_id)
-                    here.live.open(answer_id, stream=stream, task_id=None, after_offset=head)
-                    said = Said()
-                    history.append(said)
-                    if what == "restart":  # other nodes hear of a restart with its first text
-                        here.live.add(answer_id, "r")
-                        said.text = "r"
-                case "append":
-                    await there.append(stream, [make_event("meanwhile")])
-                case "heard":
-                    if said.text or said.thinking:
-                        await asyncio.gather(*(follower.hears(said) for follower in followers))
-                case _:
-                    await asyncio.sleep(0)
-        await here.live.seal(answer_id)
-        closing = NewEvent(answer_id, ModelAnswered(1, "k", ModelAnswer("m", said.text, said.thinking)))
-        await here.append(stream, [closing], closes=(answer_id,))
+            await talk.act(what, text)
+        await talk.act("heard", "")
+        await talk.close()
         if not after_closing:
-            here.live.drop(answer_id)
-        late = [await attach(log) for log in (here, there)]
-        beyond = [log.subscribe(stream, after=end, heartbeat_seconds=0) for log in (here, there)]
-        for subscription in beyond:
-            batch = await (await stack.enter_async_context(subscription)).next()
-            assert (batch.events, batch.deltas) == ([], [])
-    here.live.drop(answer_id)
-    assert [follower.offsets for follower in followers] == [list(range(1, end + 1))] * len(followers)
+            talk.here.live.drop(talk.answer_id)
+        late = [await talk.attach(log) for log in nodes.logs]
+        await talk.check_nothing_more_is_said()
+    talk.here.live.drop(talk.answer_id)
+    offsets = list(range(1, talk.end + 1))
+    assert all(follower.offsets == offsets for follower in talk.followers)
     assert [follower.has for follower in late] == [Said(), Said()]
-    rows = await here._pool.fetchval("SELECT count(*) FROM open_answers WHERE answer_id = $1", answer_id)
-    assert rows == 0
+    rows = "SELECT count(*) FROM open_answers WHERE answer_id = $1"
+    assert await talk.here._pool.fetchval(rows, talk.answer_id) == 0

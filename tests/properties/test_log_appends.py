@@ -73,7 +73,9 @@ async def play(nodes: Nodes, plan: list[list[Step]]) -> None:
     ids = [recorded.id for recorded in written]
     assert len(set(ids)) == len(ids)
     assert set(claimed) <= set(ids)
-    cancelled = {event.id for one in done if isinstance(one.result, asyncio.CancelledError) for event in one.events}
+    cancelled = {
+        event.id for one in done if isinstance(one.result, asyncio.CancelledError) for event in one.events
+    }
     assert set(ids) - set(claimed) <= cancelled
 
 
@@ -94,7 +96,9 @@ async def perform(nodes: Nodes, prefix: str, step: Step, head: int) -> Done:
 def check(one: Done, stream: list[Recorded]) -> list[UUID]:
     """Returns the ids of events that this append says it has written."""
     key = one.step.key
-    keyed = next((recorded for recorded in stream if key is not None and recorded.idempotency_key == key), None)
+    keyed = next(
+        (recorded for recorded in stream if key is not None and recorded.idempotency_key == key), None
+    )
     match one.result:
         case Appended(duplicate=duplicate):
             place = stream[one.result.first_offset - 1 : one.result.last_offset]

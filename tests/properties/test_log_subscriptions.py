@@ -38,7 +38,9 @@ filters = st.builds(
     types=st.sampled_from([frozenset(), frozenset({"message.received"}), frozenset({"message.interrupted"})]),
     task_id=st.sampled_from(TASKS),
 )
-appends = st.lists(st.tuples(st.integers(0, 1), st.integers(1, 4), st.integers(0, 5)), min_size=1, max_size=15)
+appends = st.lists(
+    st.tuples(st.integers(0, 1), st.integers(1, 4), st.integers(0, 5)), min_size=1, max_size=15
+)
 
 
 @settings(max_examples=40)

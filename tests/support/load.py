@@ -1,6 +1,6 @@
 """Writers that append for as long as they may, and note what was acknowledged. Also a program, to be killed.
 
-    python -m tests.support.load DSN     prints `READY`, then a line for each acknowledged event
+python -m tests.support.load DSN     prints `READY`, then a line for each acknowledged event
 """
 
 import asyncio

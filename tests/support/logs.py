@@ -40,7 +40,7 @@ async def within(awaitable: Coroutine[Any, Any, Any], seconds: float = WAIT_SECO
 async def until(condition: Callable[[], Coroutine[Any, Any, bool]]) -> None:
     """Wait for something of which nobody sends a signal, such as a lock that is waited for."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while not await condition():
+        while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 

@@ -136,9 +136,10 @@ _KINDS = (
         "answer",
         "answer",
     ),
-    *("interrupt", "complete", "fail", "cancel", "create", "delete", "unknown", "other"),
+    *("interrupt", "complete", "fail", "cancel", "create", "delete", "delete", "unknown", "other"),
 )
 _steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
+_stories = st.lists(_steps, max_size=12) | st.lists(_steps, min_size=25, max_size=50)
 
 
 @st.composite
@@ -146,7 +147,7 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
     """Any order of events in a few conversations. Runs, messages and imports have ids of their own, as in real life."""
     book = Book(after=after)
     tasks: list[tuple[UUID, str]] = []
-    for number, (kind, which, text) in enumerate(draw(st.lists(_steps, max_size=40))):
+    for number, (kind, which, text) in enumerate(draw(_stories)):
         stream = f"conversation/alice/{scope}{which % 2}"
         run, run_stream = tasks[-1 - which % len(tasks)] if tasks else (None, stream)
         simple = _in_conversation(kind, number, text, which)

@@ -30,8 +30,11 @@ class Link:
 
 
 class Proxy:
-    """`on_append` sees each append before the server does and returns whether to pass it on; `lose_answer` cuts the
-    next connection whose append was answered, before the client gets the answer."""
+    """Passes on what it gets, but for appends.
+
+    `on_append` sees each append before the server does and says whether to pass it on. `lose_answer`: the server
+    answers the next append, so it is committed, and the connection is cut before the client gets the answer.
+    """
 
     def __init__(self, dsn: str, address: str) -> None:
         self._dsn = dsn
@@ -39,7 +42,7 @@ class Proxy:
         self.lose_answer = False
         self.on_append: Callable[[Link, bytes], Awaitable[bool]] | None = None
         self.lost = asyncio.Event()
-        self._appending: set[Link] = set()
+        self._losing: Link | None = None
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         server_reader, server_writer = await _connect(self._dsn)
@@ -52,7 +55,8 @@ class Proxy:
         with suppress(OSError):
             while data := await reader.read(1 << 20):
                 if APPEND_MARK in data:
-                    self._appending.add(link)
+                    if self.lose_answer:
+                        self.lose_answer, self._losing = False, link
                     if self.on_append is not None and not await self.on_append(link, data):
                         continue
                 link.server.write(data)
@@ -63,8 +67,7 @@ class Proxy:
     async def _down(self, link: Link, reader: asyncio.StreamReader) -> None:
         with suppress(OSError):
             while data := await reader.read(1 << 20):
-                if self.lose_answer and link in self._appending:
-                    self.lose_answer = False
+                if self._losing is link:
                     link.cut_client()
                     link.server.close()
                     self.lost.set()

@@ -1,4 +1,4 @@
-"""Events are for ever: each line of `golden_events.jsonl` was written by some release and has to be read by all later ones.
+"""Events are for ever: each line of `golden_events.jsonl` was written by some release, and all later ones read it.
 
 Add a line for a new type, or for a type with a new field. Never change or remove one.
 """
@@ -88,7 +88,9 @@ def test_events_are_values(cls: type[Event]) -> None:
 
 
 def test_an_unknown_type_is_kept_as_it_is() -> None:
-    assert events.decode("mind.read", b'{"type":"mind.read"}') == UnknownEvent("mind.read", '{"type":"mind.read"}')
+    assert events.decode("mind.read", b'{"type":"mind.read"}') == UnknownEvent(
+        "mind.read", '{"type":"mind.read"}'
+    )
 
 
 def test_an_unknown_field_of_a_newer_release_is_passed_over() -> None:

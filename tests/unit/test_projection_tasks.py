@@ -5,7 +5,7 @@ import pytest
 from app.core import events as ev
 from app.core.messages import ModelAnswer, Usage
 from projections import tasks
-from projections.projection import fold_all
+from projections.projection import fold, fold_all, touched_by
 from projections.tasks import Cursor, InvalidTaskCursor, Task, TaskInput, TaskOutput
 from tests.support.projected import START, Book, requested, task
 
@@ -97,6 +97,17 @@ def test_a_deletion_forgets_the_tasks_of_its_conversation_only() -> None:
     book.add(ev.ConversationDeleted("c1"))
     book.add(ev.RunCompleted(), RUN)
     assert [row.task_id for row in rows(book)] == [task(2)]
+
+
+def test_a_deletion_forgets_a_task_of_an_earlier_page_that_speaks_up_after_it_in_the_same_page() -> None:
+    book = running()
+    known = fold_all(tasks.PROJECTION, book.page(tasks.PROJECTION).entries)
+    book.recorded.clear()
+    book.add(ev.ConversationDeleted("c1"))
+    book.add(ev.RunCompleted(), RUN)
+    entries = book.page(tasks.PROJECTION).entries
+    result = fold(tasks.PROJECTION, known, entries, touched_by(tasks.PROJECTION, entries))
+    assert result.rows == {(RUN,): None}
 
 
 def test_cursors_survive_the_wire() -> None:
