@@ -19,7 +19,7 @@ from uuid import UUID
 import structlog
 
 from app.core.envelope import NewEvent
-from app.log.batch import Appended, Batch, Lease, Waiting, check_text, encode_events, place
+from app.log.batch import Appended, Batch, Lease, Waiting, check_key, check_text, encode_events, place
 from app.log.connections import Connect, backoff_seconds, connection_name, discard, is_passing, is_refusal
 from app.log.errors import LogUnavailable
 from app.log.heads import Heads
@@ -114,7 +114,7 @@ class Appender:
         events = tuple(new)
         check_text("stream", stream)
         if idempotency_key is not None:
-            check_text("idempotency_key", idempotency_key)
+            check_key(idempotency_key)
         kinds, payloads, size_bytes = encode_events(events)
         loop = self._loop
         done: asyncio.Future[Appended] = loop.create_future()

@@ -1,7 +1,7 @@
 """Appends that wait for the log, and the arguments of the one statement that writes a batch of them.
 
-Arrays of ids and names go out as array literals: asyncpg asks of every element whether it is a list itself, which
-took more time than all the rest. Payloads go out as a list, so that none of them can spoil another.
+No array goes out as a list: asyncpg asks of every element whether it is a list itself, which took more time than all
+the rest. Ids and names are array literals, payloads are one text with a separator that no JSON text can hold.
 """
 
 import asyncio
@@ -22,6 +22,12 @@ APPEND_BYTES_MAX = 64 * 1024 * 1024
 APPEND_EVENTS_MAX = 256
 TEXT_CHARS_MAX = 400
 """Of a stream's name, an actor, an idempotency key."""
+
+KEY_SEPARATOR = "\x1f"
+"""Between an idempotency key and the number of an event within its append."""
+
+PAYLOAD_SEPARATOR = "\x1e"
+"""No JSON text holds a control character but white space."""
 
 _encoder = msgspec.json.Encoder()
 _KINDS = {cls: kind for kind, cls in events.TYPES.items()}
@@ -94,6 +100,8 @@ def _encode(event: NewEvent) -> tuple[str, str, int]:
         payload = events.encode(event.payload)
     except (UnicodeError, msgspec.MsgspecError, TypeError) as error:
         raise InvalidAppend(f"the payload of {kind} cannot be written as JSON text: {error}") from error
+    if PAYLOAD_SEPARATOR in payload:  # only where a part that was passed on unread is no JSON
+        raise InvalidAppend(f"the payload of {kind} is not JSON: it holds the control character U+001E")
     size_bytes = len(payload) if payload.isascii() else len(payload.encode())
     if size_bytes > PAYLOAD_BYTES_MAX:
         raise PayloadTooLarge(kind, size_bytes, PAYLOAD_BYTES_MAX)
@@ -111,6 +119,13 @@ def check_text(what: str, text: str) -> None:
         text.encode()
     except UnicodeEncodeError:
         raise InvalidAppend(f"{what} must not hold half a surrogate pair: {text[:40]!r}") from None
+
+
+def check_key(key: str) -> None:
+    """An idempotency key is text as above without U+001F. Raises `InvalidAppend`."""
+    check_text("idempotency_key", key)
+    if KEY_SEPARATOR in key:
+        raise InvalidAppend(f"idempotency_key must not hold the character U+001F: {key[:40]!r}")
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -172,7 +187,7 @@ def arguments(
         offsets = [
             o for first, count in zip(offsets, counts, strict=True) for o in range(first, first + count)
         ]
-        keys = [k for key, count in zip(keys, counts, strict=True) for k in (key, *[None] * (count - 1))]
+        keys = [key for waiting in appends for key in stored_keys(waiting)]
         kinds = [kind for waiting in appends for kind in waiting.kinds]
         payloads = [payload for waiting in appends for payload in waiting.payloads]
     return (
@@ -184,13 +199,19 @@ def arguments(
         array_literal(offsets),
         array_literal([event.id for event in flat]),
         array_literal(kinds),
-        payloads,
+        PAYLOAD_SEPARATOR.join(payloads),
         array_literal([event.actor for event in flat]),
         _unless_empty([event.task_id for event in flat]),
         _unless_empty([event.causation_id for event in flat]),
         _unless_empty([event.correlation_id for event in flat]),
         _unless_empty(keys),
     )
+
+
+def stored_keys(waiting: Waiting) -> list[str | None]:
+    """An append's key as its events hold it: the later ones with their number, so that it is known where it ends."""
+    key, rest = waiting.idempotency_key, range(1, len(waiting.events))
+    return [key, *(None if key is None else f"{key}{KEY_SEPARATOR}{number}" for number in rest)]
 
 
 def array_literal(values: Sequence[int | UUID | str | None]) -> str:

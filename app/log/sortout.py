@@ -94,7 +94,7 @@ def _refuse(waiting: Waiting, head: int, held: set[Lease]) -> BaseException | No
 async def _appended_before(
     connection: Connection, batch: list[Waiting]
 ) -> dict[Waiting, Appended | IdempotencyMismatch]:
-    """The results of those whose key was used before."""
+    """The results of those whose key was used before. Compared are the types and payloads of all events."""
     keyed = [(waiting, waiting.idempotency_key) for waiting in batch if waiting.idempotency_key is not None]
     if not keyed:
         return {}

@@ -3,8 +3,8 @@
     CATCHING_UP ──page shorter than asked──► LIVE ──wake-up or heartbeat──► CATCHING_UP
          │ a page that does not follow the cursor: HoleInLog, never skipped
 
-It asks the log for what follows its cursor, so nothing is buffered for it, nothing is dropped and a slow reader goes
-at its own pace. Readers at the end of one stream share one read of its newest events (`tail.py`).
+It asks the log for what follows its cursor, so no more than a page waits for it, nothing is dropped and a slow reader
+goes at its own pace. Readers at the end of one stream share one read of its newest events (`tail.py`).
 """
 
 from enum import Enum
@@ -14,6 +14,7 @@ import msgspec
 
 from app.core.envelope import Recorded
 from app.log.live import Kind, LiveAnswers, OpenAnswer
+from app.log.read import PAGE_EVENTS_MAX
 from app.log.tail import Tails
 from app.log.wake import Signal
 
@@ -93,6 +94,7 @@ class Subscription:
         self._wanted = wanted
         self._batch_events_max = max(1, min(batch_events_max, BATCH_EVENTS_MAX))
         self._heartbeat_seconds = heartbeat_seconds
+        self._ahead: list[Recorded] = []
         self._said: dict[UUID, _Said] = {}
         self._closed: dict[UUID, None] = {}
 
@@ -105,9 +107,7 @@ class Subscription:
         while True:
             if self._tails.stopped:
                 raise Stopped
-            self._signal.clear()
-            page = await self._tails.after(self.stream, self.cursor, self._batch_events_max)
-            self.state = State.CATCHING_UP if len(page) == self._batch_events_max else State.LIVE
+            page = await self._page()
             if page:
                 kept = self._pass(page)
                 if kept:
@@ -120,23 +120,43 @@ class Subscription:
             wait_seconds = self._heartbeat_seconds if timeout_seconds is None else timeout_seconds
             if not await self._signal.wait(wait_seconds):
                 self._tails.doubt([self.stream])  # a wake-up may have been lost: look again
-                page = await self._tails.after(self.stream, self.cursor, self._batch_events_max)
-                kept = self._pass(page)
+                kept = self._pass(await self._page())
                 return Batch(self.cursor, kept)
+
+    async def _page(self) -> list[Recorded]:
+        """What follows the cursor, at most a batch. A reader of small batches asks the log for a page all the same."""
+        if not self._ahead:
+            self._signal.clear()
+            self._ahead = await self._tails.after(self.stream, self.cursor, PAGE_EVENTS_MAX)
+            if not self._ahead:
+                self.state = State.LIVE
+                return []
+        start = self.cursor + 1 - self._ahead[0].offset
+        page = self._ahead[start : start + self._batch_events_max]
+        more = page[-1] is not self._ahead[-1] or len(self._ahead) == PAGE_EVENTS_MAX
+        self.state = State.CATCHING_UP if more else State.LIVE
+        if page[-1] is self._ahead[-1]:
+            self._ahead = []
+        return page
 
     def _pass(self, page: list[Recorded]) -> list[Recorded]:
         if not page:
             return []
         self.cursor = page[-1].offset
+        if self._live is not None:
+            self._note_closed(page, self._live)
+        if not self._wanted.types and self._wanted.task_id is None:
+            return page
+        return [recorded for recorded in page if self._wanted.wants(recorded)]
+
+    def _note_closed(self, page: list[Recorded], live: LiveAnswers) -> None:
         for recorded in page:
             if recorded.id in self._said or recorded.type in ("model.answered", "model.failed"):
                 self._said.pop(recorded.id, None)
                 self._closed[recorded.id] = None
-                if self._live is not None:
-                    self._live.over(self.stream, recorded.id)
+                live.over(self.stream, recorded.id)
         while len(self._closed) > CLOSED_ANSWERS_MAX:
             del self._closed[next(iter(self._closed))]
-        return [recorded for recorded in page if self._wanted.wants(recorded)]
 
     def _deltas(self) -> list[Delta]:
         if self._live is None:

@@ -44,7 +44,7 @@ async def test_an_event_comes_back_as_it_was_appended(log: Log) -> None:
         event.causation_id,
         event.correlation_id,
     )
-    assert (first.idempotency_key, second.idempotency_key) == ('k"\\\n,null', None)
+    assert (first.idempotency_key, second.idempotency_key) == ('k"\\\n,null', 'k"\\\n,null\x1f1')
     assert (second.actor, second.task_id) == ("null", None)
 
 
@@ -148,7 +148,7 @@ async def test_a_lone_surrogate_in_a_payload_is_refused(log: Log) -> None:
         await log.append(STREAM, [make_event(HALF_A_PAIR)])
 
 
-@pytest.mark.parametrize("broken", [b'{"a":', b'1},{"b":2', b'"\xff"', b"[1,2"])
+@pytest.mark.parametrize("broken", [b'{"a":', b'1},{"b":2', b'"\xff"', b"[1,2", b"1\x1e2"])
 async def test_a_payload_that_the_database_refuses_hits_its_own_caller_only(log: Log, broken: bytes) -> None:
     """Guard: writing one by one in `sort_out`."""
     bad = NewEvent(uuid4(), MessageImported(0, msgspec.Raw(broken)))
@@ -210,3 +210,12 @@ async def test_a_closing_log_writes_what_is_queued_and_takes_no_more(dsn: str, m
     assert [result.last_offset for result in await asyncio.gather(*appends)] == list(range(1, 601))
     with pytest.raises(LogUnavailable, match="shutting down"):
         await log.append(STREAM, [make_event()])
+
+
+@pytest.mark.parametrize(("first", "second"), [("a", "ab"), ("ab", "a")])
+async def test_a_key_with_more_or_fewer_events_is_another_append(log: Log, first: str, second: str) -> None:
+    """Also where the event behind the first append happens to be the same. Guard: the later events' stored keys."""
+    await log.append(STREAM, [make_event(one) for one in first], idempotency_key="k")
+    await log.append(STREAM, [make_event("b")])
+    with pytest.raises(IdempotencyMismatch):
+        await log.append(STREAM, [make_event(one) for one in second], idempotency_key="k")

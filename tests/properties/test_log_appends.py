@@ -67,9 +67,14 @@ async def play(nodes: Nodes, plan: list[list[Step]]) -> None:
     for stream, events in streams.items():
         assert events == await reader.stream(stream)
         assert [recorded.offset for recorded in events] == list(range(1, len(events) + 1))
+    first_with_key = {
+        (one.stream, one.step.key): one.step.texts
+        for one in done
+        if isinstance(one.result, Appended) and not one.result.duplicate
+    }
     claimed: list[UUID] = []
     for one in done:
-        claimed += check(one, streams[one.stream])
+        claimed += check(one, streams[one.stream], first_with_key)
     ids = [recorded.id for recorded in written]
     assert len(set(ids)) == len(ids)
     assert set(claimed) <= set(ids)
@@ -93,7 +98,13 @@ async def perform(nodes: Nodes, prefix: str, step: Step, head: int) -> Done:
     return Done(step, stream, expected, events, result)
 
 
-def check(one: Done, stream: list[Recorded]) -> list[UUID]:
+def key_as_stored(key: str | None, count: int) -> list[str | None]:
+    return [key, *(None if key is None else f"{key}\x1f{number}" for number in range(1, count))]
+
+
+def check(
+    one: Done, stream: list[Recorded], first_with_key: dict[tuple[str, str | None], tuple[str, ...]]
+) -> list[UUID]:
     """Returns the ids of events that this append says it has written."""
     key = one.step.key
     keyed = next(
@@ -104,7 +115,7 @@ def check(one: Done, stream: list[Recorded]) -> list[UUID]:
             place = stream[one.result.first_offset - 1 : one.result.last_offset]
             assert tuple(contents(place)) == one.step.texts
             assert place[-1].position == one.result.last_position
-            assert [recorded.idempotency_key for recorded in place] == [key] + [None] * (len(place) - 1)
+            assert [recorded.idempotency_key for recorded in place] == key_as_stored(key, len(place))
             if duplicate:
                 assert place[0] is keyed
                 return []
@@ -117,8 +128,7 @@ def check(one: Done, stream: list[Recorded]) -> list[UUID]:
             assert actual <= len(stream)
         case IdempotencyMismatch():
             assert keyed is not None
-            place = stream[keyed.offset - 1 : keyed.offset - 1 + len(one.events)]
-            assert tuple(contents(place)) != one.step.texts
+            assert one.step.texts != first_with_key.get((one.stream, one.step.key))
         case asyncio.CancelledError():
             assert one.step.cancelled
         case other:

@@ -25,9 +25,9 @@ written AS (
     SELECT c.base + e.ordinality, e.stream, e.stream_offset, c.recorded_at, e.id, e.task, e.causation, e.correlation,
            $1, $4, e.type, e.actor, e.key, e.payload::json
     FROM counter c,
-         unnest($5::text::bigint[], $6::text::bigint[], $7::text::uuid[], $8::text::text[], $9::text[],
-         $10::text::text[],
-                $11::text::uuid[], $12::text::uuid[], $13::text::uuid[], $14::text::text[])
+         unnest($5::text::bigint[], $6::text::bigint[], $7::text::uuid[], $8::text::text[],
+                string_to_array($9::text, E'\x1e'), $10::text::text[], $11::text::uuid[], $12::text::uuid[],
+                $13::text::uuid[], $14::text::text[])
              WITH ORDINALITY
              AS e (stream, stream_offset, id, type, payload, actor, task, causation, correlation, key, ordinality)
 ),
