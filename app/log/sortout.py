@@ -23,17 +23,18 @@ Result = Appended | BaseException
 async def sort_out(writer: Writer, batch: list[Waiting], heads: Heads) -> tuple[int, list[Result]]:
     """Decide for each append of a refused batch whether it holds, and write those that do.
 
-    Returns the position before and one result an append. If the database refuses what is left (text that it cannot
-    store, a key twice among them), the appends are written one by one, so that each gets the result that is its own.
+    Returns the position before and one result an append. Where a key stands twice among them, or the database refuses
+    what is left (text that it cannot store), the appends are written one by one, so that each gets its own result.
     """
-    try:
-        return await _sort_out_together(writer, batch, heads)
-    except Exception as error:
-        if not is_refusal(error):
-            raise
-        heads.forget([waiting.stream for waiting in batch])
-        if len(batch) == 1:
-            return _NO_POSITION, [InvalidAppend(f"the database refuses to store this append: {error}")]
+    if not _has_twins(batch):
+        try:
+            return await _sort_out_together(writer, batch, heads)
+        except Exception as error:
+            if not is_refusal(error):
+                raise
+            heads.forget([waiting.stream for waiting in batch])
+            if len(batch) == 1:
+                return _NO_POSITION, [InvalidAppend(f"the database refuses to store this append: {error}")]
     found: list[Result] = []
     position = _NO_POSITION
     for waiting in batch:
@@ -44,6 +45,14 @@ async def sort_out(writer: Writer, batch: list[Waiting], heads: Heads) -> tuple[
 
 
 _NO_POSITION = 2**63
+
+
+def _has_twins(batch: list[Waiting]) -> bool:
+    """Two appends with one key: what the second gets depends on the first, so it must be in the log by then."""
+    keys = [
+        (waiting.stream, waiting.idempotency_key) for waiting in batch if waiting.idempotency_key is not None
+    ]
+    return len(set(keys)) < len(keys)
 
 
 async def _sort_out_together(writer: Writer, batch: list[Waiting], heads: Heads) -> tuple[int, list[Result]]:

@@ -7,6 +7,7 @@ It asks the log for what follows its cursor, so no more than a page waits for it
 goes at its own pace. Readers at the end of one stream share one read of its newest events (`tail.py`).
 """
 
+import asyncio
 from enum import Enum
 from uuid import UUID
 
@@ -131,6 +132,8 @@ class Subscription:
             if not self._ahead:
                 self.state = State.LIVE
                 return []
+        else:
+            await asyncio.sleep(0)  # a replay in small batches must not hold up everybody else
         start = self.cursor + 1 - self._ahead[0].offset
         page = self._ahead[start : start + self._batch_events_max]
         more = page[-1] is not self._ahead[-1] or len(self._ahead) == PAGE_EVENTS_MAX

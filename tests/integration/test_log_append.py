@@ -219,3 +219,12 @@ async def test_a_key_with_more_or_fewer_events_is_another_append(log: Log, first
     await log.append(STREAM, [make_event("b")])
     with pytest.raises(IdempotencyMismatch):
         await log.append(STREAM, [make_event(one) for one in second], idempotency_key="k")
+
+
+async def test_the_same_append_at_once_is_taken_once_whatever_it_expects(log: Log) -> None:
+    """Guard: `_has_twins`. Without it the second is told of a conflict with itself."""
+    event = make_event("a")
+    results = await asyncio.gather(
+        *(log.append(STREAM, [event], expected_offset=0, idempotency_key="k") for _ in range(3))
+    )
+    assert [(one.first_offset, one.duplicate) for one in results] == [(1, False), (1, True), (1, True)]

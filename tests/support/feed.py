@@ -25,7 +25,8 @@ async def websocket(
 ) -> AsyncIterator[Event]:
     """Events as they come; ends only when the caller closes it or the socket drops."""
     url = f"{service.socket_url}/api/v1/conversations/{conversation_id}/feed?after={after}&batch={batch}"
-    async with connect(url, max_size=None, compression=None) as socket:
+    # No limit on what waits here: with a full queue, closing would wait 10 s for frames that nobody takes.
+    async with connect(url, max_size=None, max_queue=None, compression=None) as socket:
         async for frame in socket:
             for event in decoded(frame).get("events", ()):
                 yield event
