@@ -22,7 +22,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     correlation_id: UUID | None = None
 
 
-class Recorded(msgspec.Struct, frozen=True):
+class Recorded(msgspec.Struct, frozen=True, gc=False):
     """An event as the log holds it. `payload` is JSON text exactly as stored; decode it only where it is needed.
 
     `offset` counts 1, 2, 3 … within `stream`, `position` within `partition`: neither has gaps.

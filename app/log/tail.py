@@ -19,7 +19,7 @@ TAIL_CHARS_MAX = 4 * 1024 * 1024
 class _Tail:
     """`events` follow offset `base` without a hole (None: nothing is known yet)."""
 
-    __slots__ = ("base", "chars", "doubts", "events", "readers", "reading", "settled")
+    __slots__ = ("base", "chars", "doubts", "events", "readers", "settled", "waiting")
 
     def __init__(self) -> None:
         self.base: int | None = None
@@ -28,7 +28,7 @@ class _Tail:
         self.readers = 0
         self.doubts = 1
         self.settled = 0  # the doubts that the last read has answered
-        self.reading = asyncio.Lock()
+        self.waiting: list[asyncio.Future[None]] | None = None  # for the read under way
 
     def covers(self, offset: int) -> bool:
         return self.base is not None and self.base <= offset <= self.base + len(self.events)
@@ -87,9 +87,7 @@ class Tails:
                 tail.settled = doubts
             return page
         if tail.settled < doubts:
-            async with tail.reading:
-                while tail.settled < doubts:
-                    await self._read_on(stream, tail)
+            await self._settle(stream, tail, doubts)
         if not tail.covers(offset):  # so much was new that the tail has moved on
             return await self._reader.stream(stream, after=offset, limit=limit)
         assert tail.base is not None  # noqa: S101 (it covers the offset)
@@ -98,6 +96,23 @@ class Tails:
         if page and page[0].offset != offset + 1:
             raise HoleInLog(stream, offset, page[0].offset)
         return page
+
+    async def _settle(self, stream: str, tail: _Tail, doubts: int) -> None:
+        """Whoever comes first reads; the others wait for that, and then go on all at once."""
+        while tail.settled < doubts:
+            if tail.waiting is not None:
+                done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                tail.waiting.append(done)
+                await done
+                continue
+            tail.waiting = []
+            try:
+                await self._read_on(stream, tail)
+            finally:
+                waiting, tail.waiting = tail.waiting, None
+                for done in waiting:
+                    if not done.done():
+                        done.set_result(None)
 
     async def _read_on(self, stream: str, tail: _Tail) -> None:
         doubts = tail.doubts  # before the read: a wake-up during it must not be forgotten

@@ -7,29 +7,60 @@ from contextlib import contextmanager
 
 
 class Signal:
-    """Set by any number of wake-ups, cleared by its one reader."""
+    """Set by any number of wake-ups, cleared by its one reader.
 
-    __slots__ = ("_event",)
+    A reader waits again after every event, almost never until the time-out. So there is one timer for many waits, which
+    looks when it goes off whether it is too early: a timer for each wait took longer than the wake-up itself.
+    """
+
+    __slots__ = ("_deadline", "_is_set", "_timer", "_waiter")
 
     def __init__(self) -> None:
-        self._event = asyncio.Event()
+        self._is_set = False
+        self._waiter: asyncio.Future[bool] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
 
     def set(self) -> None:
-        self._event.set()
+        self._is_set = True
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(True)
 
     def clear(self) -> None:
-        self._event.clear()
+        self._is_set = False
 
     async def wait(self, timeout_seconds: float) -> bool:
         """True if it was set, False after the time-out."""
-        if self._event.is_set():
+        if self._is_set:
             return True
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        if self._timer is None or deadline < self._deadline:
+            self.close()
+            self._timer = loop.call_at(deadline, self._look, loop)
+        self._deadline = deadline
+        waiter = self._waiter = loop.create_future()
         try:
-            async with asyncio.timeout(timeout_seconds):
-                await self._event.wait()
-        except TimeoutError:
-            return False
-        return True
+            return await waiter
+        finally:
+            self._waiter = None
+
+    def close(self) -> None:
+        """Nobody will wait any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if loop.time() < self._deadline:
+            self._timer = loop.call_at(self._deadline, self._look, loop)
+        else:
+            waiter.set_result(False)
 
 
 class Wakeups:
@@ -51,6 +82,7 @@ class Wakeups:
         try:
             yield signal
         finally:
+            signal.close()
             self._signals[stream].discard(signal)
             if not self._signals[stream]:
                 del self._signals[stream]
