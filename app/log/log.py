@@ -189,7 +189,7 @@ class Log:
             try:
                 if deltas:
                     await self.live.fetch(stream)
-                yield Subscription(
+                subscription = Subscription(
                     stream,
                     after=after,
                     signal=signal,
@@ -199,6 +199,10 @@ class Log:
                     batch_events_max=batch_events_max,
                     heartbeat_seconds=heartbeat_seconds,
                 )
+                try:
+                    yield subscription
+                finally:
+                    await subscription.close()
             finally:
                 if self.tails.detach(stream):
                     self.live.forget(stream)

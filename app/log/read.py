@@ -22,9 +22,12 @@ class LogReader:
         `after`.
         """
         page = await self._page("read_stream", stream, after, min(limit, PAGE_EVENTS_MAX))
-        for expected, recorded in enumerate(page, start=after + 1):
-            if recorded.offset != expected:
-                raise HoleInLog(stream, expected - 1, recorded.offset)
+        if page and page[-1].offset != after + len(
+            page
+        ):  # offsets ascend, so otherwise all of them are there
+            for expected, recorded in enumerate(page, start=after + 1):
+                if recorded.offset != expected:
+                    raise HoleInLog(stream, expected - 1, recorded.offset)
         return page
 
     async def stream_backwards(

@@ -96,6 +96,7 @@ class Subscription:
         self._batch_events_max = max(1, min(batch_events_max, BATCH_EVENTS_MAX))
         self._heartbeat_seconds = heartbeat_seconds
         self._ahead: list[Recorded] = []
+        self._reading: asyncio.Task[list[Recorded]] | None = None
         self._said: dict[UUID, _Said] = {}
         self._closed: dict[UUID, None] = {}
 
@@ -127,11 +128,18 @@ class Subscription:
     async def _page(self) -> list[Recorded]:
         """What follows the cursor, at most a batch. A reader of small batches asks the log for a page all the same."""
         if not self._ahead:
-            self._signal.clear()
-            self._ahead = await self._tails.after(self.stream, self.cursor, PAGE_EVENTS_MAX)
+            reading, self._reading = self._reading, None
+            if reading is None:
+                self._signal.clear()
+                reading = self._tails.after(self.stream, self.cursor, PAGE_EVENTS_MAX)
+            self._ahead = await reading
             if not self._ahead:
                 self.state = State.LIVE
                 return []
+            if len(self._ahead) == PAGE_EVENTS_MAX:  # read on while this page is on its way to the client
+                self._signal.clear()  # before reading: a wake-up during it must not be forgotten
+                following = self._tails.after(self.stream, self._ahead[-1].offset, PAGE_EVENTS_MAX)
+                self._reading = asyncio.create_task(following)
         else:
             await asyncio.sleep(0)  # a replay in small batches must not hold up everybody else
         start = self.cursor + 1 - self._ahead[0].offset
@@ -141,6 +149,13 @@ class Subscription:
         if page[-1] is self._ahead[-1]:
             self._ahead = []
         return page
+
+    async def close(self) -> None:
+        """Stops reading ahead."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
 
     def _pass(self, page: list[Recorded]) -> list[Recorded]:
         if not page:
