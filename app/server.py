@@ -99,7 +99,6 @@ async def open_services(
                     settings.locale,
                     settings.heartbeat_seconds,
                     settings.feed_heartbeat_seconds,
-                    gateway.name,
                 ),
                 keyring(settings),
                 log,

@@ -20,7 +20,6 @@ class ApiOptions(msgspec.Struct, frozen=True):
     locale: Locale
     heartbeat_seconds: float
     feed_heartbeat_seconds: float
-    model_name: str
 
 
 class Services(msgspec.Struct, frozen=True):

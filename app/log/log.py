@@ -111,10 +111,6 @@ class Log:
             return 0
         return zlib.crc32(stream.encode(errors="surrogatepass")) % len(self._appenders)
 
-    def position(self, partition: int = 0) -> int:
-        """The newest position of a partition that this process has written: what its readers may expect to see."""
-        return self._appenders[partition].position
-
     async def append(
         self,
         stream: str,

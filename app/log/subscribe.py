@@ -3,8 +3,8 @@
     CATCHING_UP ──page shorter than asked──► LIVE ──wake-up or heartbeat──► CATCHING_UP
          │ a page that does not follow the cursor: HoleInLog, never skipped
 
-It asks the log for what follows its cursor, so no more than a page waits for it, nothing is dropped and a slow reader
-goes at its own pace. Readers at the end of one stream share one read of its newest events (`tail.py`).
+It asks the log for what follows its cursor, so no more than two pages wait for it, nothing is dropped and a slow
+reader goes at its own pace. Readers at the end of one stream share one read of its newest events (`tail.py`).
 """
 
 import asyncio
