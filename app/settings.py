@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from app.core.events import PhasePolicy
 from app.core.texts import Locale
 
 PREFIX = "MINUTEBOOK_"
@@ -35,7 +36,17 @@ _EXAMPLES = {
     "run_timeout_seconds": "300",
     "max_steps": "8",
     "log_level": "info",
+    "busy": "steer",
+    "model_recovery": "openai:gpt-4o-mini",
+    "model_emergency": "local",
+    "model_prices": '[{"model": "gpt-4o-mini", "prompt_usd": 0.15, "completion_usd": 0.6}]',
+    "skills_dirs": '["/etc/minutebook/skills"]',
+    "agents_dir": "/etc/minutebook/agents",
+    "phases": '[{"name": "explore", "tools": ["search"], "instruction": "Look around first."}]',
+    "mcp_servers": '[{"name": "files", "command": "mcp-server-files", "args": ["/srv/files"]}]',
 }
+_JSON = frozenset({"api_keys", "model_prices", "skills_dirs", "phases", "mcp_servers"})
+"""Settings whose environment variable holds JSON."""
 
 
 class SettingsError(Exception):
@@ -51,8 +62,38 @@ class ApiKey(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     role: Literal["admin", "member", "auditor"] = "member"
 
 
+class ModelPrice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What a model costs, in US dollars per million tokens. `model` is its name without the provider."""
+
+    model: str
+    prompt_usd: Annotated[float, Meta(ge=0)]
+    completion_usd: Annotated[float, Meta(ge=0)]
+
+
+class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An MCP server whose tools agents may use: `command` (with `args`, `env`) for stdio, or `url` (with `headers`).
+
+    `effects` says of its tools by name what may be done again after a crash; what is not named is `once`.
+    `confirm` names the tools that need a person's consent, `*` for all.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
+    command: str = ""
+    args: tuple[str, ...] = ()
+    env: dict[str, str] = {}
+    url: str = ""
+    headers: dict[str, str] = {}
+    effects: dict[str, Literal["pure", "idempotent", "once"]] = {}
+    confirm: tuple[str, ...] = ()
+    timeout_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
+
+
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that can be configured. Times are in seconds."""
+    """Everything that can be configured. Times are in seconds; a budget of 0 is no limit.
+
+    `busy`: what happens to a message while a task of its conversation runs. `skills_dirs` and `agents_dir` are read in
+    addition to what ships. `phases` replaces the phases of `plan_exec`.
+    """
 
     database_url: str = ""
     data_dir: str = ".minutebook"
@@ -67,6 +108,25 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     system_prompt: str = ""
     max_steps: Annotated[int, Meta(ge=1, le=100)] = 8
     run_timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    run_tokens_max: Annotated[int, Meta(ge=0)] = 0
+    run_cost_usd_max: Annotated[float, Meta(ge=0)] = 0.0
+    busy: Literal["queue", "steer", "reject"] = "queue"
+    tasks_per_conversation: Annotated[int, Meta(ge=1, le=1_000)] = 4
+    lease_seconds: Annotated[float, Meta(ge=0.2, le=300)] = 10.0
+    human_deadline_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 300.0
+    max_history: Annotated[int, Meta(ge=2, le=1_000)] = 50
+    model_recovery: str = ""
+    model_emergency: str = ""
+    model_retries: Annotated[int, Meta(ge=0, le=10)] = 2
+    model_timeout_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 120.0
+    model_prices: tuple[ModelPrice, ...] = ()
+    skills_dirs: tuple[str, ...] = ()
+    agents_dir: str = ""
+    phases: tuple[PhasePolicy, ...] = ()
+    shell: bool = False
+    shell_timeout_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
+    fetch: bool = True
+    mcp_servers: tuple[McpServer, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
     heartbeat_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
     feed_heartbeat_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 15.0
@@ -138,11 +198,11 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, A
 
 
 def _parsed(name: str, value: str) -> Any:
-    if name != "api_keys":
+    if name not in _JSON:
         return value
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
         raise SettingsError(
-            f"setting 'api_keys' is not valid JSON: {error}; an example: {_EXAMPLES[name]}"
+            f"setting {name!r} is not valid JSON: {error}; an example: {_EXAMPLES[name]}"
         ) from None

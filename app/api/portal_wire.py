@@ -61,7 +61,7 @@ class Turn:
         self._message_id: str | None = None
         self.routed: Routed | None = None
 
-    def show(self, recorded: Recorded) -> Shown | None:
+    def show(self, recorded: Recorded) -> Shown | None:  # noqa: C901 (a case for each event)
         """What this event is to a client; None where it shows nothing."""
         event = recorded.event()
         match event:
@@ -96,6 +96,8 @@ class Turn:
                 return self._ended("failed", cut(event.message), recorded)
             case ev.RunCancelled():
                 return self._ended("cancelled", text("cancelled", self._locale), recorded)
+            case ev.RunMerged():
+                return self._ended("steered", text("steered", self._locale), recorded)
             case (
                 ev.LogOpened()
                 | ev.ConversationCreated()
@@ -108,6 +110,25 @@ class Turn:
                 | ev.ModelCalled()
                 | ev.ModelFailed()
                 | ev.RunCancelRequested()
+                | ev.InterventionHeard()
+                | ev.ModelAttemptFailed()
+                | ev.EffectUnknown()
+                | ev.HumanAsked()
+                | ev.HumanAnswered()
+                | ev.HumanUnanswered()
+                | ev.ConfirmationRequested()
+                | ev.ConfirmationAnswered()
+                | ev.ConfirmationExpired()
+                | ev.ConfirmationUsed()
+                | ev.PhaseChanged()
+                | ev.PhaseViolated()
+                | ev.PlanDrafted()
+                | ev.AttemptCritiqued()
+                | ev.HistorySummarized()
+                | ev.OperationStarted()
+                | ev.OperationFinished()
+                | ev.SessionOpened()
+                | ev.SessionClosed()
                 | ev.UnknownEvent()
             ):
                 return None

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from app.core.events import RunLimits
+from app.core.events import PhasePolicy, RunLimits
 
 DEFAULT_PROMPT = (
     "You are a helpful assistant. Answer in the language of the user, briefly and to the point. "
@@ -12,10 +12,16 @@ DEFAULT_PROMPT = (
 
 
 class Agent(msgspec.Struct, frozen=True):
-    """`tools` None: every tool there is. `max_history`: how many of the newest messages the model is shown."""
+    """`tools` None: every tool there is. `max_history`: how many of the newest messages the model is shown; what is
+    older is summarised. `mode`: what answers where neither a prefix nor small talk decides. `model` None: the default.
+    """
 
     name: str = "assistant"
     system_prompt: str = DEFAULT_PROMPT
     tools: tuple[str, ...] | None = None
     limits: RunLimits = RunLimits()
     max_history: int = 50
+    mode: str = "react"
+    model: str | None = None
+    phases: tuple[PhasePolicy, ...] = ()
+    description: str = ""

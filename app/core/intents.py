@@ -9,8 +9,9 @@ from collections.abc import Generator
 
 import msgspec
 
-from app.core.events import RunLimits
+from app.core.events import Note, PhasePolicy, RunLimits
 from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall, ToolSpec
+from app.core.texts import Locale
 
 KEY_HEX_DIGITS = 32
 
@@ -25,7 +26,17 @@ class CallTool(msgspec.Struct, frozen=True, tag="call_tool"):
     call: ToolCall
 
 
-Intent = CallModel | CallTool
+class TakeMinute(msgspec.Struct, frozen=True, tag="take_minute"):
+    """Put a note on record. Its outcome says nothing more than that it is there."""
+
+    note: Note
+
+
+class Listen(msgspec.Struct, frozen=True, tag="listen"):
+    """Ask for what people have said to the run since. Stands alone in its tuple, is no step, and never waits."""
+
+
+Intent = CallModel | CallTool | TakeMinute | Listen
 
 
 class ModelFailure(msgspec.Struct, frozen=True):
@@ -44,11 +55,25 @@ class ToolResult(msgspec.Struct, frozen=True):
     error_class: str | None = None
 
 
-Outcome = ModelAnswer | ModelFailure | ToolResult
+class Noted(msgspec.Struct, frozen=True):
+    """The note is on record."""
+
+
+class Heard(msgspec.Struct, frozen=True):
+    """What people have said to the run since it last listened, in their order."""
+
+    messages: tuple[str, ...] = ()
+
+
+Outcome = ModelAnswer | ModelFailure | ToolResult | Noted | Heard
 
 
 class RunStart(msgspec.Struct, frozen=True):
-    """What a mode knows when it starts. `history` ends before `input`; `sources` are names of attached files."""
+    """What a mode knows when it starts. `history` ends before `input`; `sources` are names of attached files.
+
+    `summary` stands for what was said before `history`. Where `unsummarized` is not empty, it stands between the two
+    and is to be summarised first; it ends at offset `unsummarized_until`.
+    """
 
     input: str
     system_prompt: str = ""
@@ -57,6 +82,11 @@ class RunStart(msgspec.Struct, frozen=True):
     limits: RunLimits = RunLimits()
     model: str | None = None
     sources: tuple[str, ...] = ()
+    phases: tuple[PhasePolicy, ...] = ()
+    locale: Locale = "en"
+    summary: str = ""
+    unsummarized: tuple[ChatMessage, ...] = ()
+    unsummarized_until: int = 0
 
 
 class RunAborted(Exception):
@@ -86,8 +116,8 @@ def ask_model(request: ModelRequest) -> Generator[tuple[Intent, ...], tuple[Outc
             return outcome
         case ModelFailure(error_class, message):
             raise RunAborted(error_class, message)
-        case ToolResult():
-            raise TypeError("a model call was sent the outcome of a tool")
+        case ToolResult() | Noted() | Heard():
+            raise TypeError("a model call was sent the outcome of something else")
 
 
 def use_tools(
@@ -98,8 +128,21 @@ def use_tools(
     return tuple(outcome for outcome in outcomes if isinstance(outcome, ToolResult))
 
 
+def take_minute(note: Note) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], None]:
+    """Put a note on record from within a mode (`yield from`)."""
+    yield (TakeMinute(note),)
+
+
+def listen() -> Generator[tuple[Intent, ...], tuple[Outcome, ...], tuple[str, ...]]:
+    """What people have said to the run since (`yield from`): before each model call, and before the end."""
+    (outcome,) = yield (Listen(),)
+    return outcome.messages if isinstance(outcome, Heard) else ()
+
+
 def opening(start: RunStart) -> tuple[ChatMessage, ...]:
     """The messages that every mode begins with: system prompt, history, and the input with its attached files named."""
     attached = f"\n\n[Attached files: {', '.join(start.sources)}]" if start.sources else ""
-    system = (ChatMessage("system", start.system_prompt),) if start.system_prompt else ()
+    before = f"Earlier in this conversation (a summary):\n{start.summary}" if start.summary else ""
+    prompt = "\n\n".join(filter(None, (start.system_prompt, before)))
+    system = (ChatMessage("system", prompt),) if prompt else ()
     return (*system, *start.history, ChatMessage("user", start.input + attached))

@@ -77,6 +77,33 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "任务超过 {seconds} 秒，已结束。",
     ),
     "cancelled": ("The task was cancelled.", "任务已取消。"),
+    "steered": ("The running task has taken your message into account.", "正在运行的任务已采纳您的消息。"),
+    "budget_tokens": (
+        "The task used its budget of {limit} tokens and was ended.",
+        "任务已用完 {limit} 个 token 的预算，已结束。",
+    ),
+    "budget_cost": (
+        "The task used its budget of {limit} US dollars and was ended.",
+        "任务已用完 {limit} 美元的预算，已结束。",
+    ),
+    "conversation_busy": (
+        "A task of this conversation is running; wait for its end or cancel it.",
+        "该对话有任务正在运行，请等待其结束或取消。",
+    ),
+    "too_many_tasks": (
+        "{limit} tasks of this conversation run or wait already; wait for one to end.",
+        "该对话已有 {limit} 个任务在运行或等待，请等待其中一个结束。",
+    ),
+    "no_request": (
+        "There is no open question or confirmation {id!r}: it was answered, has expired, or never was.",
+        "没有待处理的问题或确认 {id!r}：已回答、已过期或不存在。",
+    ),
+    "no_agent": (
+        "There is no agent {name!r}. Known agents: {known}.",
+        "没有智能体 {name!r}。可用智能体：{known}。",
+    ),
+    "session_closed": ("The session {id!r} is closed; open a new one.", "会话 {id!r} 已关闭，请新建会话。"),
+    "no_session": ("There is no session {id!r}.", "没有会话 {id!r}。"),
     "shutdown": ("The server was shut down.", "服务器已关闭。"),
     "step_limit": (
         "The step limit of {limit} was reached before there was an answer.",

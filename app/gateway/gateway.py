@@ -58,6 +58,10 @@ class Gateway:
             message = f"The model {model.name} stopped without an answer."
             raise ModelError("malformed_answer", message, transient=True)
 
+    def cost_usd(self, answer: ModelAnswer) -> float | None:
+        """None: no prices are configured."""
+        return None
+
     async def load(self) -> None:
         """Load the default model before the first call."""
         await self._models[self._default].load()

@@ -84,6 +84,10 @@ class LocalModel:
     def name(self) -> str:
         return f"local/{MODEL_NAME}"
 
+    def cost_usd(self, answer: ModelAnswer) -> float | None:
+        """The gateway knows prices, not the model."""
+        return None
+
     async def load(self) -> None:
         """Load the weights now (about 0.5 s on two cores, during which no Python code of the process runs)."""
         await self._loaded()

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import msgspec
 
+from app.core.events import Tier
 from app.core.messages import ModelAnswer, ModelRequest
 
 
@@ -20,7 +21,26 @@ class ThinkingDelta(msgspec.Struct, frozen=True):
     text: str
 
 
-ModelEvent = TextDelta | ThinkingDelta | ModelAnswer
+class AttemptBegun(msgspec.Struct, frozen=True):
+    """The gateway asks this model now. `attempt` counts from 1 over all tiers of one call."""
+
+    attempt: int
+    tier: Tier
+    model: str
+
+
+class AttemptFailed(msgspec.Struct, frozen=True):
+    """The attempt that began last failed before its first text, and another one follows."""
+
+    attempt: int
+    tier: Tier
+    model: str
+    error_class: str
+    message: str
+    duration_ms: int
+
+
+ModelEvent = TextDelta | ThinkingDelta | AttemptBegun | AttemptFailed | ModelAnswer
 
 
 class ModelError(Exception):
@@ -36,7 +56,8 @@ class ModelError(Exception):
 
 
 class Model(Protocol):
-    """A provider. `stream` yields deltas, then exactly one `ModelAnswer` as the last item, or raises `ModelError`.
+    """A provider, or the gateway over several. `stream` yields deltas, then exactly one `ModelAnswer` as the last item,
+    or raises `ModelError`. Only the gateway yields attempts.
 
     Closing the iterator (or cancelling its task) stops the provider's work.
     """
@@ -47,6 +68,10 @@ class Model(Protocol):
         ...
 
     def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]: ...
+
+    def cost_usd(self, answer: ModelAnswer) -> float | None:
+        """What the answer cost in US dollars; None where no price is configured for its model."""
+        ...
 
     async def load(self) -> None:
         """Make ready what the first call would otherwise wait for; does nothing where there is nothing to load."""

@@ -133,6 +133,10 @@ class ProviderModel:
         except Exception as error:  # every failure of a provider becomes a ModelError
             raise as_model_error(error) from None
 
+    def cost_usd(self, answer: ModelAnswer) -> float | None:
+        """The gateway knows prices, not the model."""
+        return None
+
     async def load(self) -> None:
         """Nothing to load."""
 

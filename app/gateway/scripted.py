@@ -140,6 +140,10 @@ class ScriptedModel:
             yield event
         yield final_answer(filled, request, self._name)
 
+    def cost_usd(self, answer: ModelAnswer) -> float | None:
+        """The gateway knows prices, not the model."""
+        return None
+
     async def load(self) -> None:
         """Nothing to load."""
 

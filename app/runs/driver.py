@@ -27,7 +27,17 @@ from app.core.events import (
     ToolReturned,
 )
 from app.core.ids import derived_id
-from app.core.intents import CallModel, CallTool, Intent, Mode, Outcome, RunAborted, intent_key
+from app.core.intents import (
+    CallModel,
+    CallTool,
+    Intent,
+    Listen,
+    Mode,
+    Outcome,
+    RunAborted,
+    TakeMinute,
+    intent_key,
+)
 from app.core.messages import Usage
 from app.core.texts import Locale, text
 from app.log.errors import PayloadTooLarge
@@ -194,6 +204,8 @@ class Driver:
                 ref = self._refs.get(call.name)
                 effect = ref.effect if ref is not None else "pure"
                 return ToolCalled(one.step, one.key, call.id, call.name, call.arguments, effect)
+            case TakeMinute() | Listen():
+                raise NotImplementedError
             case _ as never:
                 assert_never(never)
 

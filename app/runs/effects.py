@@ -11,11 +11,11 @@ import structlog
 
 from app.core.events import ModelAnswered, ModelFailed, RunRequested, ToolCalled, ToolReturned
 from app.core.ids import derived_id
-from app.core.intents import CallModel, CallTool, Intent, ToolResult
+from app.core.intents import CallModel, CallTool, Intent, Listen, TakeMinute, ToolResult
 from app.core.messages import ModelAnswer, ModelRequest, ToolCall, storable
 from app.core.streams import conversation_key
 from app.core.texts import Locale, text
-from app.gateway.model import Model, ModelError, TextDelta, ThinkingDelta
+from app.gateway.model import AttemptBegun, AttemptFailed, Model, ModelError, TextDelta, ThinkingDelta
 from app.log.live import LiveAnswers
 from app.runs.record import Closed, outcome_id
 from app.tools.tool import ToolContext
@@ -73,6 +73,8 @@ class Effects:
                 return await self._call_model(one.step, one.key, request, offset)
             case CallTool(call):
                 return await self._call_tool(one.step, one.key, call)
+            case TakeMinute() | Listen():
+                raise NotImplementedError
             case _ as never:
                 assert_never(never)
 
@@ -108,6 +110,8 @@ class Effects:
                         self._live.add(answer_id, storable(delta))
                     case ThinkingDelta(delta):
                         self._live.add(answer_id, storable(delta), "thinking")
+                    case AttemptBegun() | AttemptFailed():
+                        pass
                     case ModelAnswer():
                         answer = event
         finally:

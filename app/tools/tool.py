@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 from uuid import UUID
 
 import msgspec
@@ -13,6 +13,21 @@ from app.core.messages import ToolSpec
 TIMEOUT_SECONDS = 20.0
 
 
+class People(Protocol):
+    """The people at the other end of the conversation, on whatever node and socket they are."""
+
+    async def ask(self, question: str) -> str | None:
+        """Their answer; None if nobody answered within the deadline. Survives a restart of the service."""
+        ...
+
+
+class Nobody:
+    """People where there are none."""
+
+    async def ask(self, question: str) -> str | None:
+        return None
+
+
 class ToolContext(msgspec.Struct, frozen=True):
     """For whom and within what a tool is called. `idempotency_key` is the same when the same call is done again."""
 
@@ -21,6 +36,7 @@ class ToolContext(msgspec.Struct, frozen=True):
     task_id: UUID
     idempotency_key: str
     now: Callable[[], datetime]
+    people: People = Nobody()
 
 
 class ToolError(Exception):
@@ -32,12 +48,20 @@ class InvalidArguments(ToolError):
 
 
 class Tool(msgspec.Struct, frozen=True):
-    """`call` takes decoded arguments and raises `InvalidArguments` or `ToolError`. `effect`: see `app.core.events`."""
+    """`call` takes decoded arguments and raises `InvalidArguments` or `ToolError`. `effect`: see `app.core.events`.
+
+    `confirm`: a person is shown `command(arguments)` and `reason`, and has to agree before the tool is called.
+    `long_running`: the call answers `operation_started` at once and the work goes on as a task of its own.
+    """
 
     spec: ToolSpec
     effect: Effect
     timeout_seconds: float
     call: Callable[[dict[str, Any], ToolContext], Awaitable[str]]
+    confirm: bool = False
+    long_running: bool = False
+    reason: str = ""
+    command: Callable[[dict[str, Any]], str] | None = None
 
     @property
     def name(self) -> str:
@@ -45,7 +69,7 @@ class Tool(msgspec.Struct, frozen=True):
 
     def ref(self) -> ToolRef:
         """What a run records of it."""
-        return ToolRef(self.spec, self.effect, self.timeout_seconds)
+        return ToolRef(self.spec, self.effect, self.timeout_seconds, self.confirm, self.long_running)
 
 
 A = TypeVar("A", bound=msgspec.Struct)
@@ -59,6 +83,10 @@ def make_tool(
     *,
     effect: Effect,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    confirm: bool = False,
+    long_running: bool = False,
+    reason: str = "",
+    command: Callable[[dict[str, Any]], str] | None = None,
 ) -> Tool:
     """A tool whose JSON schema and validation come from the struct `arguments`."""
 
@@ -69,7 +97,8 @@ def make_tool(
             raise InvalidArguments(f"The arguments of {name} are not valid: {error}.") from None
         return await call(converted, context)
 
-    return Tool(ToolSpec(name, description, schema_of(arguments)), effect, timeout_seconds, convert_and_call)
+    spec = ToolSpec(name, description, schema_of(arguments))
+    return Tool(spec, effect, timeout_seconds, convert_and_call, confirm, long_running, reason, command)
 
 
 def schema_of(arguments: type[msgspec.Struct]) -> dict[str, object]:
