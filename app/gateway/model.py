@@ -6,7 +6,7 @@ from typing import Protocol
 import msgspec
 
 from app.core.events import Tier
-from app.core.messages import ModelAnswer, ModelRequest
+from app.core.messages import ModelAnswer, ModelRequest, Usage
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -30,7 +30,10 @@ class AttemptBegun(msgspec.Struct, frozen=True):
 
 
 class AttemptFailed(msgspec.Struct, frozen=True):
-    """The attempt that began last failed before its first text, and another one follows."""
+    """The attempt that began last failed before its first text, and another one follows.
+
+    `usage` and `cost_usd` are set where it cost something all the same: an empty answer.
+    """
 
     attempt: int
     tier: Tier
@@ -38,6 +41,8 @@ class AttemptFailed(msgspec.Struct, frozen=True):
     error_class: str
     message: str
     duration_ms: int
+    usage: Usage = Usage()
+    cost_usd: float | None = None
 
 
 ModelEvent = TextDelta | ThinkingDelta | AttemptBegun | AttemptFailed | ModelAnswer
@@ -45,14 +50,18 @@ ModelEvent = TextDelta | ThinkingDelta | AttemptBegun | AttemptFailed | ModelAns
 
 class ModelError(Exception):
     """A model call failed. `error_class` is a stable word for analytics (`timeout`, `rate_limited`, `unreachable`,
-    `refused`, `bad_request`, `unauthorized`, `not_found`, `malformed_answer`, `internal`); `str(error)` is one sentence
-    for people and shows no key, path or stack; `transient` says whether the same call may work later.
+    `refused`, `bad_request`, `unauthorized`, `not_found`, `malformed_answer`, `empty_answer`, `internal`);
+    `str(error)` is one sentence for people and shows no key, path or stack; `transient` says whether the same call may
+    work later, and `retry_after_seconds` how long the provider asks to wait before, if it says so.
     """
 
-    def __init__(self, error_class: str, message: str, *, transient: bool) -> None:
+    def __init__(
+        self, error_class: str, message: str, *, transient: bool, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.error_class = error_class
         self.transient = transient
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Model(Protocol):

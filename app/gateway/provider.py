@@ -6,7 +6,7 @@ pydantic-ai knows the wire formats; here are only the mapping of messages, the t
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 import httpx2
 import msgspec
@@ -30,6 +30,7 @@ BASE_URLS: dict[Kind, str] = {
 FINISH_REASONS = {"tool_call": "tool_calls"}
 NO_KEY = "none"
 CONNECTIONS_MAX = 100
+CONNECT_SECONDS = 5.0
 
 WireModels = Callable[[str], WireModel]
 T = TypeVar("T")
@@ -38,10 +39,16 @@ T = TypeVar("T")
 class Limits(msgspec.Struct, frozen=True):
     """How long to wait, in seconds: for a connection, for the first token, between tokens, for the whole call."""
 
-    connect_seconds: float = 5.0
+    connect_seconds: float = CONNECT_SECONDS
     first_token_seconds: float = 60.0
     idle_seconds: float = 60.0
     total_seconds: float = 600.0
+
+    @classmethod
+    def within(cls, total_seconds: float) -> Self:
+        """The limits of a call that may take this long: half of it for the first token, and for any silence."""
+        half = total_seconds / 2
+        return cls(min(CONNECT_SECONDS, half), half, half, total_seconds)
 
 
 class Timer:

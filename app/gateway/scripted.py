@@ -24,7 +24,8 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     """What a rule asks of a request; every field that is set must hold. Case does not count in texts.
 
     `step` counts the model's own turns since the last user message: 0 for the first answer, 1 after one
-    tool round.
+    tool round. `tools_contain` is the name of a tool on offer; `messages_contain` may be in any message, tool
+    results and the model's own included.
     """
 
     last_user_contains: str | None = None
@@ -32,6 +33,8 @@ class When(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_default
     last_role: str | None = None
     step: int | None = None
     model: str | None = None
+    tools_contain: str | None = None
+    messages_contain: str | None = None
 
 
 class ScriptedCall(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -47,6 +50,7 @@ class ScriptedError(msgspec.Struct, frozen=True, forbid_unknown_fields=True, ren
     error_class: str = "internal"
     message: str = "The scripted model failed."
     transient: bool = False
+    retry_after_seconds: float | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -131,8 +135,7 @@ class ScriptedModel:
             if answer.wait_for_file is not None and count == hold_at:
                 await wait_for_file(Path(answer.wait_for_file))
             if answer.error is not None and count == fail_at:
-                failure = answer.error
-                raise ModelError(failure.error_class, failure.message, transient=failure.transient)
+                raise as_error(answer.error)
             if event is None:
                 break
             if answer.delay_ms_per_chunk:
@@ -151,6 +154,15 @@ class ScriptedModel:
         """Nothing to release."""
 
 
+def as_error(scripted: ScriptedError) -> ModelError:
+    return ModelError(
+        scripted.error_class,
+        scripted.message,
+        transient=scripted.transient,
+        retry_after_seconds=scripted.retry_after_seconds,
+    )
+
+
 def choose_answer(rules: Sequence[Rule], request: ModelRequest) -> Answer:
     """The answer of the first rule whose conditions hold, else the echo."""
     return next((rule.answer for rule in rules if matches(rule.when, request)), ECHO)
@@ -165,8 +177,14 @@ def matches(when: When, request: ModelRequest) -> bool:
         when.last_role is None or (bool(messages) and messages[-1].role == when.last_role),
         when.step is None or when.step == step_of(messages),
         when.model is None or when.model == request.model,
+        when.tools_contain is None or any(tool.name == when.tools_contain for tool in request.tools),
+        when.messages_contain is None or any(holds(m, when.messages_contain) for m in messages),
     )
     return all(checks)
+
+
+def holds(message: ChatMessage, text: str) -> bool:
+    return text.lower() in (message.content or "").lower()
 
 
 def step_of(messages: Sequence[ChatMessage]) -> int:

@@ -150,6 +150,14 @@ class Log:
             rows = await connection.fetch(statement("renew_leases"), worker, list(task_ids), ttl)
         return {row["task_id"] for row in rows}
 
+    async def held(self, task_ids: Iterable[UUID]) -> set[UUID]:
+        """Those of the runs that some worker holds now. Raises `LogUnavailable`."""
+        try:
+            rows = await self._pool.fetch(statement("leases_alive"), list(task_ids))
+        except GONE as error:
+            raise LogUnavailable("the database cannot be reached; try again") from error
+        return {row["task_id"] for row in rows}
+
     async def release(self, lease: Lease) -> None:
         """Give a lease back after the run's terminal event. Raises `LogUnavailable`."""
         try:

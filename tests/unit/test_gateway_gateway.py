@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from app.core.messages import ChatMessage, ModelAnswer, ModelRequest
-from app.gateway.gateway import Gateway, build_gateway
-from app.gateway.model import ModelError, ModelEvent, TextDelta
+from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, Usage
+from app.gateway.gateway import Access, Gateway, build_gateway
+from app.gateway.model import AttemptBegun, ModelError, ModelEvent, TextDelta
 from app.gateway.scripted import ScriptedModel
 
 HELLO = (ChatMessage("user", "hello"),)
@@ -87,6 +87,51 @@ async def test_specs(tmp_path: Path) -> None:
     provider = build_gateway("openai:gpt-5", base_url="http://127.0.0.1:9/v1")
     assert (provider.name, provider.known) == ("openai/gpt-5", ("gpt-5",))
     assert build_gateway("anthropic:claude", api_key="k").name == "anthropic/claude"
+
+
+async def test_a_gateway_with_every_tier(tmp_path: Path) -> None:
+    script = tmp_path / "demo.json"
+    script.write_text('[{"answer": {"text": "from the script"}}]')
+    gateway = build_gateway(
+        "openai:gpt-5",
+        access={"openai": Access("http://127.0.0.1:9/v1"), "anthropic": Access(api_key="k")},
+        recovery="anthropic:claude",
+        emergency=f"scripted:{script}",
+        prices=[("demo", 1.0, 1.0)],
+    )
+    assert gateway.name == "openai/gpt-5, then anthropic/claude, then scripted/demo"
+    assert gateway.known == ("gpt-5",)
+    assert gateway.cost_usd(ModelAnswer("scripted/demo", usage=Usage(1, 1))) == 2e-6
+    await gateway.close()
+
+
+async def test_scripts_can_be_the_tiers_of_a_chain(tmp_path: Path) -> None:
+    down, up = tmp_path / "down.json", tmp_path / "up.json"
+    down.write_text('[{"answer": {"error": {"class": "unauthorized", "message": "No key."}}}]')
+    up.write_text('[{"answer": {"text": "from recovery"}}]')
+    gateway = build_gateway(f"scripted:{down}", recovery=f"scripted:{up}")
+    events = [event async for event in gateway.stream(ModelRequest(HELLO))]
+    assert [event.model for event in events if isinstance(event, AttemptBegun)] == [
+        "scripted/down",
+        "scripted/up",
+    ]
+    assert isinstance(events[-1], ModelAnswer)
+    assert events[-1].text == "from recovery"
+
+
+async def test_a_spec_that_stands_twice_is_one_model(tmp_path: Path) -> None:
+    spec = f"scripted:{tmp_path / 'demo.json'}"
+    (tmp_path / "demo.json").write_text("[]")
+    gateway = build_gateway(spec, emergency=spec)
+    assert gateway._fallbacks == [("emergency", gateway._models["scripted"])]
+
+
+def test_every_tier_needs_a_right_spec_and_its_key() -> None:
+    access = {"openai": Access(api_key="k")}
+    with pytest.raises(ValueError, match="'locla' is not understood"):
+        build_gateway("openai:gpt-5", access=access, recovery="locla")
+    with pytest.raises(ValueError, match="'anthropic:claude' needs an API key"):
+        build_gateway("openai:gpt-5", access=access, emergency="anthropic:claude")
 
 
 @pytest.mark.parametrize("spec", ["", "locla", "local:x", "scripted:", "openai:", "openai"])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall
+from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall, ToolSpec
 from app.gateway.model import ModelError, ModelEvent, TextDelta, ThinkingDelta
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedError, ScriptedModel, When
 
@@ -113,6 +113,20 @@ async def test_it_holds_an_answer_open_until_the_file_is_there(tmp_path: Path) -
         assert not held.done()
         gate.touch()
         assert await held == TextDelta("efgh")
+
+
+async def test_rules_can_look_at_tools_and_at_every_message() -> None:
+    clock = ToolSpec("clock", "Tells the time.", {})
+    rules = [
+        Rule(Answer(text="seen"), When(messages_contain="EVIDENCE 7")),
+        Rule(Answer(text="tools"), When(tools_contain="clock")),
+        Rule(Answer(text="neither")),
+    ]
+    model, asked = ScriptedModel(rules), user("go")
+    told = ChatMessage("tool", "There is evidence 7.", tool_call_id="c")
+    assert (await answer_of(model, request(asked, told, ChatMessage("assistant")))).text == "seen"
+    assert (await answer_of(model, ModelRequest((asked,), (clock,)))).text == "tools"
+    assert (await answer_of(model, ModelRequest((asked,), (ToolSpec("clocks", "", {}),)))).text == "neither"
 
 
 async def test_rules_come_from_a_file(tmp_path: Path) -> None:

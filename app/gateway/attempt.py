@@ -1,0 +1,172 @@
+"""One attempt at one model: what it says as far as it may be shown, and how it ended.
+
+The model is read in a task of its own, so that the time limit also holds for one that does not let itself be stopped.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+
+import structlog
+
+from app.core.messages import ModelAnswer, ModelRequest
+from app.gateway.model import (
+    AttemptBegun,
+    AttemptFailed,
+    Model,
+    ModelError,
+    ModelEvent,
+    TextDelta,
+    ThinkingDelta,
+)
+
+EVENTS_WAITING_MAX = 64
+STOP_SECONDS = 1.0
+
+logger = structlog.get_logger(__name__)
+_strays: set[asyncio.Task[None]] = set()
+"""Tasks of models that did not stop when they were asked to; kept so that they are not collected while they run."""
+
+
+class _Ended:
+    """The last thing that a model's task hands over."""
+
+    def __init__(self, error: BaseException | None) -> None:
+        self.error = error
+
+
+class Attempt:
+    """Run `deltas` to its end, then exactly one of `answer` and `failure` is set.
+
+    `shown`: something that is more than blank came out, so that no other attempt may follow. Blank text is held back
+    until then (in `held`): an answer that is nothing else counts as empty.
+    """
+
+    def __init__(self, model: Model, request: ModelRequest, *, timeout_seconds: float) -> None:
+        self._model = model
+        self._request = request
+        self._timeout_seconds = timeout_seconds
+        self._began = time.monotonic()
+        self.shown = False
+        self.held: list[TextDelta] = []
+        self.answer: ModelAnswer | None = None
+        self.failure: ModelError | None = None
+
+    @property
+    def duration_ms(self) -> int:
+        return round((time.monotonic() - self._began) * 1000)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it ended with neither text nor tool calls."""
+        return self.answer is not None and not self.answer.tool_calls and not self.answer.text.strip()
+
+    async def deltas(self) -> AsyncGenerator[TextDelta | ThinkingDelta, None]:
+        """What may be shown. Raises no `Exception`: what the model raises becomes `failure`."""
+        events = within(self._model, self._request, timeout_seconds=self._timeout_seconds)
+        try:
+            async for event in events:
+                match event:
+                    case TextDelta(text) if not self.shown and not text.strip():
+                        self.held.append(event)
+                    case TextDelta() | ThinkingDelta():
+                        self.shown = True
+                        for held in self.held:
+                            yield held
+                        self.held = []
+                        yield event
+                    case ModelAnswer():
+                        self.answer = event
+                    case AttemptBegun() | AttemptFailed():
+                        pass  # of a gateway in the place of a model
+        except ModelError as error:
+            self.answer, self.failure = None, error
+        except Exception as error:
+            logger.exception("model_broke", model=self._model.name)
+            message = f"The model {self._model.name} failed."
+            self.answer, self.failure = None, ModelError("internal", message, transient=False)
+            self.failure.__cause__ = error
+        else:
+            if self.answer is None:
+                message = f"The model {self._model.name} stopped without an answer."
+                self.failure = ModelError("malformed_answer", message, transient=True)
+        finally:
+            await events.aclose()
+
+
+async def within(
+    model: Model, request: ModelRequest, *, timeout_seconds: float
+) -> AsyncGenerator[ModelEvent, None]:
+    """What the model yields, for at most `timeout_seconds`, then a `timeout`; raises what the model raises.
+
+    When it is closed, the model is stopped; one that does not stop within 1 s is left to itself.
+    """
+    deadline = asyncio.get_running_loop().time() + timeout_seconds
+    events: asyncio.Queue[ModelEvent | _Ended] = asyncio.Queue(EVENTS_WAITING_MAX)
+    reading = asyncio.create_task(_read(model, request, events), name=f"model-{model.name}")
+    try:
+        while True:
+            event = await _next(events, deadline)
+            if event is None:
+                message = f"The model took longer than {timeout_seconds:g} s."
+                raise ModelError("timeout", message, transient=True)
+            if isinstance(event, _Ended):
+                if event.error is not None:
+                    raise event.error
+                return
+            yield event
+    finally:
+        await _stop(reading, model)
+
+
+async def _read(model: Model, request: ModelRequest, events: asyncio.Queue[ModelEvent | _Ended]) -> None:
+    ended = _Ended(None)
+    task = asyncio.current_task()
+    stream = model.stream(request)
+    try:
+        async for event in stream:
+            if task is not None and task.cancelling():
+                return  # the model has swallowed the cancellation
+            await events.put(event)
+    except (KeyboardInterrupt, SystemExit):
+        raise
+    except asyncio.CancelledError:
+        if task is not None and task.cancelling():
+            raise
+        message = f"The model {model.name} broke off."  # something within it was cancelled, not we
+        ended = _Ended(ModelError("internal", message, transient=True))
+    except BaseException as error:
+        ended = _Ended(error)
+    finally:
+        if isinstance(stream, AsyncGenerator):
+            await stream.aclose()
+    await events.put(ended)
+
+
+async def _next(events: asyncio.Queue[ModelEvent | _Ended], deadline: float) -> ModelEvent | _Ended | None:
+    """None once the deadline has passed, whether or not there is more."""
+    if asyncio.get_running_loop().time() >= deadline:
+        return None
+    if not events.empty():
+        return events.get_nowait()
+    try:
+        async with asyncio.timeout_at(deadline):
+            return await events.get()
+    except TimeoutError:
+        return None
+
+
+async def _stop(reading: asyncio.Task[None], model: Model) -> None:
+    if not reading.done():
+        reading.cancel()
+        _strays.add(reading)
+        reading.add_done_callback(_forget)
+        await asyncio.wait({reading}, timeout=STOP_SECONDS)
+        if not reading.done():
+            logger.warning("model_does_not_stop", model=model.name, waited_seconds=STOP_SECONDS)
+
+
+def _forget(reading: asyncio.Task[None]) -> None:
+    _strays.discard(reading)
+    if not reading.cancelled():
+        reading.exception()  # nobody waits for it any more
