@@ -1,7 +1,8 @@
 """The tools of a process, called with a time-out, and every way of failing put into words for the model."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -19,22 +20,56 @@ logger = structlog.get_logger(__name__)
 
 
 class ToolBox:
-    """Raises `ValueError` for two tools of one name."""
+    """Raises `ValueError` for two tools of one name.
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    `arrival`: waits for a tool that is not there yet, if there is a chance that it comes.
+    """
+
+    def __init__(
+        self, tools: Iterable[Tool], *, arrival: Callable[[str], Awaitable[None]] | None = None
+    ) -> None:
         self._tools: dict[str, Tool] = {}
+        self._offered: dict[str, set[str]] = {}
+        self._arrival = arrival
         for tool in tools:
             if tool.name in self._tools:
                 raise ValueError(f"there are two tools named {tool.name!r}; rename one")
             self._tools[tool.name] = tool
 
+    def offer(self, source: str, tools: Sequence[Tool]) -> None:
+        """Take these in place of what `source` offered before. A name that is taken already is left as it is."""
+        for name in self._offered.pop(source, ()):
+            del self._tools[name]
+        new = {tool.name: tool for tool in tools}
+        for name in new.keys() & self._tools.keys():
+            logger.warning("tool_name_taken", tool=name, source=source)
+            del new[name]
+        self._tools |= new
+        self._offered[source] = set(new)
+
     @property
     def names(self) -> tuple[str, ...]:
         return tuple(self._tools)
 
+    @property
+    def live_names(self) -> Collection[str]:
+        """The names, also those that come later."""
+        return self._tools.keys()
+
     def refs(self, names: Sequence[str] | None = None) -> tuple[ToolRef, ...]:
         """What a run records of these tools, or of all. Raises `KeyError` for an unknown name."""
         return tuple(self._tools[name].ref() for name in (self._tools if names is None else names))
+
+    def shown(self, call: ToolCall) -> tuple[str, str]:
+        """What a person is asked to agree to: the command exactly as it would be carried out, and why it is asked."""
+        tool = self._tools.get(call.name)
+        command = f"{call.name} {call.arguments}"
+        if tool is None:
+            return command, ""
+        if tool.command is not None:
+            with suppress(InvalidArguments, ToolError):
+                command = tool.command(decoded(call))
+        return command, tool.reason
 
     async def call(
         self, call: ToolCall, context: ToolContext, *, timeout_seconds: float | None = None
@@ -42,6 +77,9 @@ class ToolBox:
         """Never raises: what goes wrong is a result with `error_class` `unknown_tool`, `invalid_arguments`, `timeout`
         or `failed`. Results are cut at 16 KiB. `timeout_seconds` beats the tool's own."""
         tool = self._tools.get(call.name)
+        if tool is None and self._arrival is not None:
+            await self._arrival(call.name)
+            tool = self._tools.get(call.name)
         if tool is None:
             return unknown_tool(call, self.names)
         limit_seconds = tool.timeout_seconds if timeout_seconds is None else timeout_seconds
