@@ -5,12 +5,16 @@ A message is small talk only if nothing is left of it once greetings, courtesies
 be the answer to a question of the agent's, so they are not small talk.
 """
 
+import difflib
 import re
 import unicodedata
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 SMALL_TALK_CHARS_MAX = 80
+KNOWN_SHOWN_MAX = 20
+NAME_CHARS_COMPARED = 100
 
 
 class RouteError(msgspec.Struct, frozen=True):
@@ -18,6 +22,13 @@ class RouteError(msgspec.Struct, frozen=True):
 
     key: str
     values: dict[str, str]
+
+
+class SkillChoice(msgspec.Struct, frozen=True):
+    """What routing knows of a skill: its name, and the mode that it names."""
+
+    name: str
+    mode: str
 
 
 class Route(msgspec.Struct, frozen=True):
@@ -36,10 +47,10 @@ _SKILL = re.compile(r"@skill[:：]\s*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
 _MODE_OF = {"board": "board", "team": "team_collab"}
 
 
-def route(message: str, *, agent: str) -> Route:
+def route(message: str, *, agent: str, mode: str = "react", skills: Sequence[SkillChoice] = ()) -> Route:
     """Decides by the first rule that fits: `@board`, `@team`, `@skill:NAME`, small talk, everything else.
 
-    `agent` is the name of the agent that answers where no skill does.
+    `agent` is the name of the agent that answers where no skill does, `mode` is its mode, `skills` are all there are.
     """
     stripped = message.strip()
     if command := _COMMAND.fullmatch(stripped):
@@ -47,17 +58,41 @@ def route(message: str, *, agent: str) -> Route:
         missing = RouteError("mode_missing", {"mode": f"@{word}"})
         return Route(_MODE_OF[word], agent, "prefix", 1.0, command[2].strip(), missing)
     if named := _SKILL.fullmatch(stripped):
-        return to_skill(named[1], named[2].strip(), method="prefix")
+        return to_skill(named[1], named[2].strip(), method="prefix", skills=skills)
     if is_small_talk(stripped):
         return Route("direct_chat", agent, "greeting", 0.95, message)
-    return Route("react", agent, "default", 1.0, message)
+    return Route(mode, agent, "default", 1.0, message)
 
 
-def to_skill(name: str, message: str, *, method: str) -> Route:
-    """The route of a skill that was asked for by name. There are none yet, so it always carries an error."""
+def to_skill(name: str, message: str, *, method: str, skills: Sequence[SkillChoice] = ()) -> Route:
+    """The route of a skill that was asked for by name, in whatever case.
+
+    Where there is none, the route carries the error `no_skill` with at most 20 of the known names, the nearest first.
+    """
+    wanted = name_key(name)
+    for skill in skills:
+        if name_key(skill.name) == wanted:
+            return Route(skill.mode, skill.name, method, 1.0, message)
+    known = ", ".join(nearest_first(name, (skill.name for skill in skills))[:KNOWN_SHOWN_MAX]) or "-"
     return Route(
-        "skill_react", name, method, 1.0, message, RouteError("no_skill", {"name": name, "known": "-"})
+        "skill_react", name, method, 1.0, message, RouteError("no_skill", {"name": name, "known": known})
     )
+
+
+def name_key(name: str) -> str:
+    """What two names have in common that are the same but for case and width: `Ａ-b` and `a-B`."""
+    return unicodedata.normalize("NFKC", name).strip().casefold()
+
+
+def nearest_first(name: str, known: Iterable[str]) -> tuple[str, ...]:
+    """The known names, those most like `name` first, equally like ones by name. Compares 100 characters."""
+    wanted = difflib.SequenceMatcher(b=name_key(name)[:NAME_CHARS_COMPARED])
+
+    def unlikeness(other: str) -> tuple[float, str]:
+        wanted.set_seq1(name_key(other)[:NAME_CHARS_COMPARED])
+        return -wanted.ratio(), other
+
+    return tuple(sorted(known, key=unlikeness))
 
 
 _ENGLISH = """

@@ -154,7 +154,8 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
 
     Of the conversation up to the first claim's `history_until` the newest `max_history` messages are shown to a model.
     `parent` is the task that started this one (an operation, a child run); it does not wait for its turn in the
-    conversation. `steers` is the running task that may hear this message as an intervention.
+    conversation. The `message_id` of an operation is the id of the tool call. `steers` is the running task that may
+    hear this message as an intervention.
     """
 
     message_id: str
@@ -196,10 +197,12 @@ class ModelCalled(msgspec.Struct, frozen=True, tag_field="type", tag="model.call
     step: int
     key: str
     model: str | None = None
+    aside: bool = False
 
 
 class ModelAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="model.answered", omit_defaults=True):
-    """Outcome of a model call. Where `answer.tool_calls` is not empty, its text is thinking, not answer."""
+    """Outcome of a model call. Where `answer.tool_calls` is not empty, or `aside` is set, its text is no answer but
+    thinking."""
 
     step: int
     key: str
@@ -208,6 +211,7 @@ class ModelAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="model.an
     attempt: int = 1
     tier: Tier = "main"
     cost_usd: float | None = None
+    aside: bool = False
 
 
 class ModelFailed(msgspec.Struct, frozen=True, tag_field="type", tag="model.failed", omit_defaults=True):
@@ -477,13 +481,17 @@ class OperationStarted(
 class OperationFinished(
     msgspec.Struct, frozen=True, tag_field="type", tag="operation.finished", omit_defaults=True
 ):
-    """The result that takes the place of the pending one. Appended with the operation's terminal event."""
+    """The result that takes the place of the pending one. Appended with the operation's terminal event.
+
+    `parent` is the task whose call `call_id` started it.
+    """
 
     operation_id: str
     tool_name: str
     content: str
     error_class: str | None = None
     call_id: str = ""
+    parent: str = ""
 
 
 class SessionOpened(msgspec.Struct, frozen=True, tag_field="type", tag="session.opened", omit_defaults=True):

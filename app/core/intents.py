@@ -16,10 +16,11 @@ from app.core.texts import Locale
 KEY_HEX_DIGITS = 32
 
 
-class CallModel(msgspec.Struct, frozen=True, tag="call_model"):
-    """Ask the model. Its text is streamed to readers while it comes."""
+class CallModel(msgspec.Struct, frozen=True, tag="call_model", omit_defaults=True):
+    """Ask the model. Its text is streamed to readers while it comes; `aside`: as thinking, since it is no answer."""
 
     request: ModelRequest
+    aside: bool = False
 
 
 class CallTool(msgspec.Struct, frozen=True, tag="call_tool"):
@@ -108,9 +109,11 @@ def intent_key(intent: Intent) -> str:
     return hashlib.sha256(_encoder.encode(intent)).hexdigest()[:KEY_HEX_DIGITS]
 
 
-def ask_model(request: ModelRequest) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], ModelAnswer]:
+def ask_model(
+    request: ModelRequest, *, aside: bool = False
+) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], ModelAnswer]:
     """One model call from within a mode (`yield from`). Raises `RunAborted` if it failed for good."""
-    (outcome,) = yield (CallModel(request),)
+    (outcome,) = yield (CallModel(request, aside),)
     match outcome:
         case ModelAnswer():
             return outcome

@@ -56,6 +56,14 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "resume needs task_id and conversation_id.",
         "resume 需要 task_id 和 conversation_id。",
     ),
+    "confirm_shell": (
+        "This command would run on the server, with the rights of its user.",
+        "该命令将在服务器上以服务用户的权限运行。",
+    ),
+    "confirm_mcp": (
+        "The operator wants a person to agree before {server} does this.",
+        "管理员要求在 {server} 执行此操作前由人确认。",
+    ),
     "mode_missing": (
         "{mode} is not available in this release. Send the message without its prefix.",
         "此版本尚不支持 {mode}。请去掉前缀后再发送。",
@@ -86,6 +94,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "The task used its budget of {limit} US dollars and was ended.",
         "任务已用完 {limit} 美元的预算，已结束。",
     ),
+    "crash_loop": (
+        "The task was taken up {times} times and never got on; it was ended.",
+        "任务已被接手 {times} 次仍无进展，已结束。",
+    ),
     "conversation_busy": (
         "A task of this conversation is running; wait for its end or cancel it.",
         "该对话有任务正在运行，请等待其结束或取消。",
@@ -103,8 +115,38 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "没有智能体 {name!r}。可用智能体：{known}。",
     ),
     "session_closed": ("The session {id!r} is closed; open a new one.", "会话 {id!r} 已关闭，请新建会话。"),
+    "session_taken": (
+        "The id {id!r} is that of another session or conversation; choose another one.",
+        "编号 {id!r} 已被其他会话或对话使用，请换一个。",
+    ),
+    "metadata_too_long": (
+        "The metadata has {size} bytes; the limit is {limit}.",
+        "metadata 有 {size} 字节，上限为 {limit} 字节。",
+    ),
+    "models_resting": (
+        "The models that come first have failed several times and are not asked for a while.",
+        "首选模型多次失败，暂时不再调用。",
+    ),
+    "no_running_task_of_session": (
+        "No such task of this session is running.",
+        "该会话没有正在运行的此任务。",
+    ),
+    "no_task_of_yours": ("There is no task {id!r} of yours.", "您没有任务 {id!r}。"),
+    "task_ended": ("The task has ended already: {status}.", "任务已结束：{status}。"),
     "no_session": ("There is no session {id!r}.", "没有会话 {id!r}。"),
     "shutdown": ("The server was shut down.", "服务器已关闭。"),
+    "plan_invalid": (
+        "The model did not manage to write a plan that can be carried out. Please ask again, or in another mode.",
+        "模型未能写出可执行的计划，请重试或换用其他模式。",
+    ),
+    "check_not_passed": (
+        "Note: I checked this answer myself and it did not pass my own check. Please treat it with care.",
+        "注意：此回答未通过我自己的检查，请谨慎使用。",
+    ),
+    "check_not_made": (
+        "Note: I could not check this answer. Please treat it with care.",
+        "注意：我未能检查此回答，请谨慎使用。",
+    ),
     "step_limit": (
         "The step limit of {limit} was reached before there was an answer.",
         "在得出回答之前已达到 {limit} 步的上限。",

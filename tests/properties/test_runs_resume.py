@@ -1,5 +1,6 @@
 """A run that is killed at any append and taken up again leaves the same log as one that was left alone."""
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -108,11 +109,15 @@ async def test_what_was_said_since_a_run_began_does_not_change_its_replay(log: L
     conversation_id, notes = str(uuid4()), Notes("pure")
     model = scripted([[ScriptedCall("note")]], Answer(text="{last_tool}"))
     async with process(log, model, [notes.tool]) as p:
-        first, second = [await p.conversations.accept("alice", QUESTION, conversation_id) for _ in range(2)]
+        first = await p.conversations.accept("alice", QUESTION, conversation_id)
     async with process(DyingLog(log, 5, written=True), model, [notes.tool]) as p:  # type: ignore[arg-type]
         with pytest.raises(Killed):
-            await p.runs.start(second)
+            await p.runs.start(first)
     async with process(log, model, [notes.tool]) as p:
-        await p.runs.start(first)  # its answer would be history of the second now
-        await p.runs.resume(second.task_id, second.stream)
-    assert (await task_events(log, second))[-1].type == "run.completed"
+        second = await p.conversations.accept("alice", QUESTION, conversation_id)
+        await asyncio.gather(p.runs.start(second), p.runs.resume(first.task_id, first.stream))
+    for one in (first, second):
+        assert (await task_events(log, one))[-1].type == "run.completed"
+    assert [message.role for message in model.requests[-1].messages].count("assistant") == 2, (
+        "the first's answer"
+    )

@@ -35,8 +35,8 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "steers": None,
     },
     "run.claimed": {"history_until": 0, "in_turn": False},
-    "model.called": {"model": None},
-    "model.answered": {"duration_ms": 0, "attempt": 1, "tier": "main", "cost_usd": None},
+    "model.called": {"model": None, "aside": False},
+    "model.answered": {"duration_ms": 0, "attempt": 1, "tier": "main", "cost_usd": None, "aside": False},
     "model.failed": {"partial_text": "", "duration_ms": 0, "attempt": 1, "tier": "main"},
     "tool.called": {"effect": "pure"},
     "tool.returned": {"error_class": None, "duration_ms": 0},
@@ -53,7 +53,7 @@ DEFAULTS: dict[str, dict[str, object]] = {
     "run.attempt_critiqued": NOTE,
     "history.summarized": {"messages": 0, **NOTE},
     "operation.started": {"call_id": "", "arguments": "{}", "step": 0},
-    "operation.finished": {"error_class": None, "call_id": ""},
+    "operation.finished": {"error_class": None, "call_id": "", "parent": ""},
     "session.opened": {"metadata": b"{}"},
 }
 

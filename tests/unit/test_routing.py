@@ -4,7 +4,13 @@ import time
 
 import pytest
 
-from app.agents.routing import RouteError, is_small_talk, route
+from app.agents.routing import RouteError, SkillChoice, is_small_talk, nearest_first, route, to_skill
+
+SKILLS = (
+    SkillChoice("fact-check", "rewoo"),
+    SkillChoice("summarize", "skill_react"),
+    SkillChoice("总结", "react"),
+)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +91,51 @@ def test_modes_of_later_releases_are_a_clear_error(message: str, mode: str, pref
     assert found.error == RouteError("mode_missing", {"mode": prefix})
 
 
+@pytest.mark.parametrize("mode", ["plan_exec", "rewoo", "reflexion", "skill_react", "direct_chat"])
+def test_the_agents_mode_answers_what_no_other_rule_takes(mode: str) -> None:
+    assert route("what now", agent="a", mode=mode).mode == mode
+    assert route("hello", agent="a", mode=mode).mode == "direct_chat"
+    assert route("@skill:fact-check x", agent="a", mode=mode, skills=SKILLS).mode == "rewoo"
+
+
+@pytest.mark.parametrize(
+    ("message", "name", "mode", "rest"),
+    [
+        ("@skill:fact-check is it so?\nreally?", "fact-check", "rewoo", "is it so?\nreally?"),
+        ("@SKILL: Fact-Check x", "fact-check", "rewoo", "x"),
+        (" @skill：ｓｕｍｍａｒｉｚｅ 这段话", "summarize", "skill_react", "这段话"),
+        ("@skill:总结 这段话", "总结", "react", "这段话"),
+        ("@skill:summarize hello", "summarize", "skill_react", "hello"),
+        ("@skill:summarize", "summarize", "skill_react", ""),
+        ("@skill:summarize @skill:fact-check x", "summarize", "skill_react", "@skill:fact-check x"),
+    ],
+)
+def test_a_skill_answers_in_its_own_mode(message: str, name: str, mode: str, rest: str) -> None:
+    found = route(message, agent="assistant", mode="plan_exec", skills=SKILLS)
+    assert (found.skill, found.mode, found.message, found.method) == (name, mode, rest, "prefix")
+    assert (found.confidence, found.error) == (1.0, None)
+
+
+def test_a_skill_that_is_asked_for_by_name_keeps_the_message_as_it_is() -> None:
+    found = to_skill("SUMMARIZE", " @board is text ", method="explicit", skills=SKILLS)
+    assert (found.skill, found.mode, found.message) == ("summarize", "skill_react", " @board is text ")
+    assert (found.method, found.error) == ("explicit", None)
+
+
+def test_an_unknown_skill_names_the_known_ones_the_nearest_first() -> None:
+    found = route("@skill:sumarise x", agent="assistant", skills=SKILLS)
+    assert found.error == RouteError("no_skill", {"name": "sumarise", "known": "summarize, fact-check, 总结"})
+
+
+def test_at_most_twenty_known_skills_are_named() -> None:
+    many = [SkillChoice(f"skill-{number:03}", "react") for number in range(100)]
+    found = to_skill("skill-077", "x", method="explicit", skills=many[:77])
+    assert found.error is not None
+    named = found.error.values["known"].split(", ")
+    assert len(named) == 20
+    assert nearest_first("skill-077", named)[0] == named[0]
+
+
 @pytest.mark.parametrize(
     ("message", "name", "rest"),
     [
@@ -98,8 +149,7 @@ def test_modes_of_later_releases_are_a_clear_error(message: str, mode: str, pref
 def test_an_unknown_skill_is_a_clear_error(message: str, name: str, rest: str) -> None:
     found = route(message, agent="assistant")
     assert (found.method, found.skill, found.message) == ("prefix", name, rest)
-    assert found.error is not None
-    assert found.error.key == "no_skill"
+    assert found.error == RouteError("no_skill", {"name": name, "known": "-"})
 
 
 @pytest.mark.parametrize(
