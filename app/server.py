@@ -7,7 +7,9 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import structlog
 import uvicorn
 from litestar import Litestar
 from litestar.datastructures import State
@@ -17,6 +19,8 @@ from litestar.openapi.plugins import SwaggerRenderPlugin
 
 from app import release
 from app.api import errors
+from app.api.chat import chat_router
+from app.api.chat_socket import chat_socket
 from app.api.feed import feed_router
 from app.api.feed_socket import feed_socket
 from app.api.health import health, ready
@@ -24,28 +28,50 @@ from app.api.pages import page, start_page
 from app.api.portal import portal_router
 from app.api.portal_socket import portal_socket
 from app.api.portal_stream import portal_stream_router
+from app.api.requests import requests_router
 from app.api.security import provide_principal
 from app.api.services import ApiOptions, Services
 from app.api.sockets import SocketRegistry
 from app.api.uploads import Uploads, uploads_router
 from app.auth.principal import KeyRing, Principal, digest_of
 from app.core.agent import DEFAULT_PROMPT, Agent
-from app.core.events import RunLimits
+from app.core.events import RunLimits, RunRequested
 from app.core.ids import new_id
+from app.core.streams import conversation_key
 from app.core.texts import Locale
-from app.gateway.gateway import Gateway, build_gateway
-from app.log.log import open_log
+from app.gateway.gateway import Access, Gateway, build_gateway
+from app.log.log import Log, open_log
 from app.runs.accept import Conversations
+from app.runs.finder import Finder
+from app.runs.operations import MODE as OPERATION
+from app.runs.roster import Roster
 from app.runs.runner import Runs
 from app.settings import Settings
-from app.tools import calculator, clock, read_upload, search
+from app.skills import agent_files, library
+from app.skills.agent_files import AgentLibrary
+from app.skills.library import SkillLibrary
+from app.tools import (
+    ask_human,
+    calculator,
+    clock,
+    fetch,
+    files,
+    operation_status,
+    read_upload,
+    search,
+    shell,
+)
+from app.tools.folders import WorkFolders
 from app.tools.toolbox import ToolBox
-from projections import transcript
+from projections import tasks, transcript
 from projections.reads import ReadPool, read_pool
 from projections.runner import ProjectionRunner
 
 DRAIN_SECONDS = 10
+CATCH_UP_SECONDS = 5.0
 JSON_BYTES_MAX = 2 * 1024 * 1024
+
+logger = structlog.get_logger(__name__)
 
 __all__ = ["MinutebookServer", "build_app", "open_services"]
 
@@ -58,11 +84,18 @@ def keyring(settings: Settings) -> KeyRing:
 
 
 def gateway_of(settings: Settings) -> Gateway:
-    """Raises `ValueError` where the setting `model` names none, `LocalModelUnavailable` where it is not installed."""
-    if settings.model.startswith("anthropic:"):
-        return build_gateway(settings.model, api_key=settings.anthropic_api_key or None)
+    """Raises `ValueError` where a setting names no model, `LocalModelUnavailable` where it is not installed."""
     return build_gateway(
-        settings.model, base_url=settings.openai_base_url or None, api_key=settings.openai_api_key or None
+        settings.model,
+        access={
+            "openai": Access(settings.openai_base_url or None, settings.openai_api_key or None),
+            "anthropic": Access(api_key=settings.anthropic_api_key or None),
+        },
+        recovery=settings.model_recovery,
+        emergency=settings.model_emergency,
+        retries=settings.model_retries,
+        timeout_seconds=settings.model_timeout_seconds,
+        prices=[(price.model, price.prompt_usd, price.completion_usd) for price in settings.model_prices],
     )
 
 
@@ -84,36 +117,65 @@ async def open_services(
         uploads = Uploads(folder, log.reader)
         stack.push_async_callback(gateway.close)
         await gateway.load()
-        toolbox = ToolBox(_tools(reads, uploads))
-        runs = Runs(log, gateway, toolbox)
+        toolbox = await open_tools(stack, settings, reads, uploads)
+        runs = Runs(
+            log,
+            gateway,
+            toolbox,
+            lease_seconds=settings.lease_seconds,
+            deadline_seconds=settings.human_deadline_seconds,
+            find_operation=lambda stream, name, arguments: find_operation(
+                log, views, reads, stream, name, arguments
+            ),
+        )
         await runs.open()
         stack.push_async_callback(runs.close)
-        agent = Agent(
-            settings.agent_name,
-            settings.system_prompt or DEFAULT_PROMPT,
-            limits=RunLimits(settings.max_steps, settings.run_timeout_seconds),
+        finder = Finder(log, runs, lambda: tasks.open_tasks(reads))
+        await finder.open()
+        stack.push_async_callback(finder.close)
+        conversations = Conversations(
+            log,
+            await asyncio.to_thread(roster_of, settings, toolbox),
+            busy=settings.busy,
+            tasks_max=settings.tasks_per_conversation,
+            admit=runs.admit,
         )
+        options = ApiOptions(settings.locale, settings.heartbeat_seconds, settings.feed_heartbeat_seconds)
+        sockets = SocketRegistry(per_user_max=settings.sockets_per_user)
         yield (
             Services(
-                ApiOptions(
-                    settings.locale,
-                    settings.heartbeat_seconds,
-                    settings.feed_heartbeat_seconds,
-                ),
-                keyring(settings),
-                log,
-                Conversations(log, toolbox, agent=agent, locale=settings.locale, admit=runs.admit),
-                runs,
-                views,
-                reads,
-                SocketRegistry(per_user_max=settings.sockets_per_user),
-                asyncio.Event(),
+                options, keyring(settings), log, conversations, runs, views, reads, sockets, asyncio.Event()
             ),
             uploads,
         )
 
 
-def _tools(reads: ReadPool, uploads: Uploads) -> list[Any]:
+def roster_of(settings: Settings, toolbox: ToolBox) -> Roster:
+    """The agents and skills that ship, and those of the configured folders. Reads files."""
+    default = Agent(
+        settings.agent_name,
+        settings.system_prompt or DEFAULT_PROMPT,
+        limits=RunLimits(
+            settings.max_steps,
+            settings.run_timeout_seconds,
+            settings.run_tokens_max or None,
+            settings.run_cost_usd_max or None,
+        ),
+        max_history=settings.max_history,
+        phases=settings.phases,
+    )
+    agents_dirs = [agent_files.SHIPPED, *([Path(settings.agents_dir)] if settings.agents_dir else [])]
+    agents = AgentLibrary(agents_dirs, default=default, known_tools=toolbox.live_names)
+    skills_dirs = [library.SHIPPED, *map(Path, settings.skills_dirs)]
+    skills = SkillLibrary(skills_dirs, known_tools=toolbox.live_names)
+    for notice in (*agents.notices, *skills.notices):
+        logger.info("tools_missing", notice=notice)
+    return Roster(toolbox, agents, skills, locale=settings.locale)
+
+
+async def open_tools(stack: AsyncExitStack, settings: Settings, reads: ReadPool, uploads: Uploads) -> ToolBox:
+    """The tools of this deployment; those of MCP servers join when their server is there."""
+
     async def find(owner: str, query: str, limit: int) -> Sequence[search.Hit]:
         found = await transcript.search(reads, owner, None, query, limit=limit)
         return [
@@ -121,7 +183,57 @@ def _tools(reads: ReadPool, uploads: Uploads) -> list[Any]:
             for hit in found
         ]
 
-    return [calculator.tool(), clock.tool(), search.tool(find), read_upload.tool(uploads.read)]
+    async def status(owner: str, operation_id: UUID) -> operation_status.OperationStatus | None:
+        task = await tasks.get(reads, operation_id, owner=owner)
+        if task is None or task.metadata.mode != OPERATION:
+            return None
+        output = task.output_data.message if task.output_data is not None else None
+        return operation_status.OperationStatus(task.status, output)
+
+    folders = WorkFolders(Path(settings.data_dir) / "work")
+    tools = [
+        calculator.tool(),
+        clock.tool(),
+        search.tool(find),
+        read_upload.tool(uploads.read),
+        ask_human.tool(settings.human_deadline_seconds),
+        operation_status.tool(status),
+        *files.tools(folders),
+    ]
+    if settings.fetch:
+        tools.append(fetch.tool())
+    if settings.shell:
+        tools.append(
+            shell.tool(folders, timeout_seconds=settings.shell_timeout_seconds, locale=settings.locale)
+        )
+    if not settings.mcp_servers:
+        return ToolBox(tools)
+    from app.tools.mcp import McpServers  # its library takes two seconds to import
+
+    servers = McpServers(settings.mcp_servers, locale=settings.locale)
+    toolbox = ToolBox(tools, arrival=servers.arrival)
+    stack.push_async_callback(servers.close)
+    await servers.start(toolbox.offer)
+    return toolbox
+
+
+async def find_operation(
+    log: Log, views: ProjectionRunner, reads: ReadPool, stream: str, name: str, arguments: str
+) -> UUID | None:
+    """The open operation of this tool with these arguments, as of now."""
+    key = conversation_key(stream)
+    if key is None:
+        return None
+    partition = log.partition_of(stream)
+    position = await log.reader.position(partition)
+    await views.wait_for(position, CATCH_UP_SECONDS, "tasks", partition=partition)
+    for task in await tasks.open_operations(reads, *key):
+        if task.input_data.message == arguments:
+            (requested,) = await log.reader.stream(stream, after=task.first_offset - 1, limit=1)
+            event = requested.event()
+            if isinstance(event, RunRequested) and [ref.spec.name for ref in event.tools] == [name]:
+                return task.task_id
+    return None
 
 
 def build_app(settings: Settings, dsn: str, gateway: Gateway) -> Litestar:
@@ -145,6 +257,9 @@ def build_app(settings: Settings, dsn: str, gateway: Gateway) -> Litestar:
             portal_router,
             portal_stream_router,
             portal_socket,
+            chat_router,
+            chat_socket,
+            requests_router,
             feed_router,
             feed_socket,
             uploads_router,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from app.gateway.model import ModelError
 from app.server import MinutebookServer, build_app, gateway_of, server_config
 from app.settings import SettingsError
 
@@ -19,7 +20,7 @@ def serve(installation: "Installation", listener: socket.socket) -> None:
     settings = installation.settings
     try:
         gateway = gateway_of(settings)
-    except ValueError as error:
+    except (ValueError, ModelError) as error:
         raise SettingsError(str(error)) from None
     dsn = installation.dsn()
     app = build_app(settings, dsn, gateway)

@@ -1,31 +1,42 @@
 """Taking a message: routed first, then written with the task that it starts, in one append."""
 
+import asyncio
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Literal, TypeVar
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 import msgspec
 
-from app.agents.routing import Route, RouteError, route, to_skill
+from app.agents.routing import Route
 from app.core import streams
-from app.core.agent import Agent
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import (
+    ConfirmationAnswered,
+    ConfirmationRequested,
     ConversationCreated,
     ConversationDeleted,
+    HumanAnswered,
+    HumanAsked,
     MessageReceived,
     RunCancelRequested,
     RunRequested,
 )
 from app.core.ids import derived_id, named_id, new_id
 from app.core.messages import storable
-from app.core.texts import Locale
-from app.log.errors import IdempotencyMismatch, OffsetConflict
+from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
 from app.log.log import Appended, Log
 from app.runs import refused
-from app.runs.modes import MODES
-from app.runs.record import fold, read_events
-from app.tools.toolbox import ToolBox
+from app.runs.people import reply_key, task_of
+from app.runs.record import RunRecord, fold, read_events
+from app.runs.roster import Roster
+from app.runs.turn import OpenTasks, open_tasks
 
+Busy = Literal["queue", "steer", "reject"]
+R = TypeVar("R", HumanAsked, ConfirmationRequested)
+TASKS_MAX = 4
+ATTEMPTS_MAX = 20
 MESSAGE_BYTES_MAX = 256 * 1024
 CLIENT_MESSAGE_ID_CHARS_MAX = 200
 PAGE_EVENTS = 100
@@ -63,6 +74,16 @@ class _Draft(msgspec.Struct, frozen=True):
     requested: NewEvent
     client_message_id: str | None
 
+    def steered(self, task_id: UUID | None) -> "_Draft":
+        """The draft as a message to the running task."""
+        requested = self.requested.payload
+        if task_id is None or not isinstance(requested, RunRequested):
+            return self
+        steering = msgspec.structs.replace(requested, steers=str(task_id))
+        return msgspec.structs.replace(
+            self, requested=msgspec.structs.replace(self.requested, payload=steering)
+        )
+
     def accepted(
         self, offset: int, position: int, partition: int, *, created: bool, duplicate: bool
     ) -> Accepted:
@@ -81,22 +102,27 @@ class _Draft(msgspec.Struct, frozen=True):
 
 
 class Conversations:
-    """What people do to conversations. `admit` may refuse a message before anything is written."""
+    """What people do to conversations. `admit` may refuse a message before anything is written.
+
+    `busy` says what becomes of a message while a task of its conversation runs: it waits for its turn, it is heard by
+    that task, or it is refused. At most `tasks_max` tasks of a conversation run or wait.
+    """
 
     def __init__(
         self,
         log: Log,
-        toolbox: ToolBox,
+        roster: Roster,
         *,
-        agent: Agent | None = None,
-        locale: Locale = "en",
+        busy: Busy = "queue",
+        tasks_max: int = TASKS_MAX,
         admit: Callable[[], None] = lambda: None,
     ) -> None:
         self._log = log
-        self._agent = agent or Agent()
-        self._refs = toolbox.refs(self._agent.tools)
-        self._locale: Locale = locale
+        self.roster = roster
+        self._busy: Busy = busy
+        self._tasks_max = tasks_max
         self._admit = admit
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def accept(
         self,
@@ -109,6 +135,8 @@ class Conversations:
         sources: Sequence[str] = (),
         client_message_id: str | None = None,
         actor: str | None = None,
+        agent: str | None = None,
+        mode: str | None = None,
     ) -> Accepted:
         """Write a message and the request to answer it. `Runs.start` then does so.
 
@@ -116,8 +144,9 @@ class Conversations:
         message, its sources included, may have 256 KiB as JSON.
         """
         content = storable(message)
-        chosen = self._route(content, skill_name)
-        self._check(chosen, content, sources, client_message_id)
+        await self.roster.refresh()
+        chosen = self.roster.choose(content, agent_name=agent, skill_name=skill_name, mode=mode)
+        _check(chosen.route, content, sources, client_message_id)
         self._admit()
         if conversation_id is None:
             named = client_message_id is not None
@@ -133,19 +162,20 @@ class Conversations:
             derived_id(seed, "received"),
         )
         created = ConversationCreated(conversation_id, owner)
-        requested = self._requested(received, chosen, model)
+        requested = self.roster.requested(received, chosen, model)
         draft = _Draft(
             stream,
             conversation_id,
             seed,
             task_id,
-            chosen,
+            chosen.route,
             NewEvent(derived_id(seed, "created"), created, by, None, said_id, seed),
             NewEvent(said_id, received, by, task_id, None, seed),
             NewEvent(derived_id(seed, "requested"), requested, by, task_id, said_id, seed),
             client_message_id,
         )
-        return await self._write(draft)
+        async with self._locks.setdefault(stream, asyncio.Lock()):
+            return await self._write(draft)
 
     async def delete(self, owner: str, conversation_id: str, *, actor: str | None = None) -> Appended | None:
         """Views forget the conversation and its runs are cancelled; the log stays. None if there is none (any more)."""
@@ -166,61 +196,55 @@ class Conversations:
             await self._log.append(stream, [event])
         return True
 
-    def _route(self, content: str, skill_name: str | None) -> Route:
-        if skill_name and skill_name != self._agent.name:
-            return to_skill(storable(skill_name), content, method="explicit")
-        return route(content, agent=self._agent.name)
-
-    def _check(
-        self, chosen: Route, content: str, sources: Sequence[str], client_message_id: str | None
-    ) -> None:
-        size_bytes = len(msgspec.json.encode((content, tuple(map(storable, sources)))))
+    async def reply(self, stream: str, request_id: str, content: str, by: str) -> None:
+        """Answer a question of a run, on whatever node. `by` is an actor. Raises `RequestNotOpen`, `MessageTooLong`."""
+        size_bytes = len(content.encode(errors="replace"))
         if size_bytes > MESSAGE_BYTES_MAX:
             raise refused.MessageTooLong(size=size_bytes, limit=MESSAGE_BYTES_MAX)
-        match chosen.error:
-            case RouteError(key="no_skill"):
-                raise refused.SkillUnknown(name=chosen.skill, known=self._agent.name)
-            case RouteError(values=values):
-                raise refused.ModeMissing(**values)
-            case None:
-                pass
-        if not chosen.message.strip():
-            raise refused.MessageEmpty
-        if client_message_id is not None:
-            size = len(client_message_id)
-            if not 1 <= size <= CLIENT_MESSAGE_ID_CHARS_MAX or client_message_id != storable(
-                client_message_id
-            ):
-                raise refused.ClientMessageIdInvalid(size=size, limit=CLIENT_MESSAGE_ID_CHARS_MAX)
+        record, _ = await self._open_request(stream, request_id, HumanAsked)
+        await self._settle(stream, record, request_id, HumanAnswered(request_id, storable(content), by), by)
 
-    def _requested(self, received: MessageReceived, chosen: Route, model: str | None) -> RunRequested:
-        mode, agent = MODES[chosen.mode], self._agent
-        return RunRequested(
-            received.message_id,
-            chosen.message,
-            agent.name,
-            chosen.mode,
-            mode.version,
-            skill=chosen.skill if chosen.skill != agent.name else None,
-            method=chosen.method,
-            confidence=chosen.confidence,
-            model=model and storable(model),
-            system_prompt=agent.system_prompt,
-            tools=self._refs if mode.uses_tools else (),
-            limits=agent.limits,
-            max_history=agent.max_history,
-            sources=received.sources,
-            locale=self._locale,
-        )
+    async def confirm(self, stream: str, confirmation_id: str, approved: bool, by: str) -> None:
+        """Agree to exactly the call that was shown, or refuse it. Raises `RequestNotOpen`."""
+        record, asked = await self._open_request(stream, confirmation_id, ConfirmationRequested)
+        answered = ConfirmationAnswered(confirmation_id, approved, asked.digest, by)
+        await self._settle(stream, record, confirmation_id, answered, by)
+
+    async def _open_request(self, stream: str, request_id: str, kind: type[R]) -> tuple[RunRecord, R]:
+        task_id = task_of(request_id)
+        if task_id is not None:
+            record = fold(await read_events(self._log.reader, stream, task_id), task_id)
+            asked = record.requests.get(request_id) if record is not None else None
+            open_ = record is not None and not record.ended and request_id not in record.replies
+            if (
+                record is not None
+                and open_
+                and isinstance(asked, kind)
+                and asked.deadline_at > datetime.now(UTC)
+            ):
+                return record, asked
+        raise refused.RequestNotOpen(id=storable(request_id)[:80])
+
+    async def _settle(
+        self,
+        stream: str,
+        record: RunRecord,
+        request_id: str,
+        reply: HumanAnswered | ConfirmationAnswered,
+        by: str,
+    ) -> None:
+        event = NewEvent(new_id(), reply, by, record.task_id, record.requested_id, record.correlation_id)
+        try:
+            appended = await self._log.append(stream, [event], idempotency_key=reply_key(request_id))
+        except IdempotencyMismatch:
+            raise refused.RequestNotOpen(id=request_id) from None
+        if appended.duplicate:
+            raise refused.RequestNotOpen(id=request_id)
 
     async def _write(self, draft: _Draft) -> Accepted:
-        is_new = await self._log.reader.head(draft.stream) == 0
+        """Look who is busy, then append on the condition that nothing has changed since."""
         try:
-            try:
-                appended = await self._append(draft, is_new=is_new)
-            except OffsetConflict:  # somebody else was first: the stream is there now
-                is_new = False
-                appended = await self._append(draft, is_new=False)
+            found, appended = await self._append_in_turn(draft)
         except IdempotencyMismatch:
             return await self._taken_before(draft)
         partition = self._log.partition_of(draft.stream)
@@ -228,15 +252,45 @@ class Conversations:
             appended.last_offset,
             appended.last_position,
             partition,
-            created=is_new and not appended.duplicate,
+            created=found.head == 0 and not appended.duplicate,
             duplicate=appended.duplicate,
         )
 
-    async def _append(self, draft: _Draft, *, is_new: bool) -> Appended:
+    async def _append_in_turn(self, draft: _Draft) -> tuple[OpenTasks, Appended]:
+        for attempt in range(ATTEMPTS_MAX):
+            found = await open_tasks(self._log.reader, draft.stream)
+            entering = await self._may_enter(draft, found)
+            asked = draft.steered(self._steers(found)) if entering else draft
+            # A run may append faster than anybody can look: the last attempt goes without the condition.
+            expected = found.head if attempt < ATTEMPTS_MAX - 1 or found.head == 0 else None
+            try:
+                return found, await self._append(asked, found.head, expected=expected)
+            except OffsetConflict:  # somebody else was first
+                continue
+        raise LogOverloaded("the conversation changes faster than a message can be added")
+
+    async def _may_enter(self, draft: _Draft, found: OpenTasks) -> bool:
+        """Whether there is room for another task. Raises `TooManyTasks`, `ConversationBusy`. False: it is there."""
+        full = len(found.tasks) >= self._tasks_max
+        if not full and not (found.tasks and self._busy == "reject"):
+            return True
+        if draft.client_message_id is not None and await read_events(
+            self._log.reader, draft.stream, draft.task_id
+        ):
+            return False
+        raise refused.TooManyTasks(limit=self._tasks_max) if full else refused.ConversationBusy
+
+    def _steers(self, found: OpenTasks) -> UUID | None:
+        """The running task that is to hear the message."""
+        running = [task.task_id for task in found.tasks if task.began]
+        return running[0] if running and self._busy == "steer" else None
+
+    async def _append(self, draft: _Draft, head: int, *, expected: int | None) -> Appended:
         events = (
-            [draft.created, draft.received, draft.requested] if is_new else [draft.received, draft.requested]
+            [draft.created, draft.received, draft.requested]
+            if head == 0
+            else [draft.received, draft.requested]
         )
-        expected = 0 if is_new else None
         key = None if draft.client_message_id is None else f"message/{draft.client_message_id}"
         return await self._log.append(draft.stream, events, expected_offset=expected, idempotency_key=key)
 
@@ -263,6 +317,19 @@ class Conversations:
                     return True
             before = page[-1].offset
         return False
+
+
+def _check(chosen: Route, content: str, sources: Sequence[str], client_message_id: str | None) -> None:
+    """Raises `MessageTooLong`, `MessageEmpty`, `ClientMessageIdInvalid`."""
+    size_bytes = len(msgspec.json.encode((content, tuple(map(storable, sources)))))
+    if size_bytes > MESSAGE_BYTES_MAX:
+        raise refused.MessageTooLong(size=size_bytes, limit=MESSAGE_BYTES_MAX)
+    if not chosen.message.strip():
+        raise refused.MessageEmpty
+    if client_message_id is not None:
+        size = len(client_message_id)
+        if not 1 <= size <= CLIENT_MESSAGE_ID_CHARS_MAX or client_message_id != storable(client_message_id):
+            raise refused.ClientMessageIdInvalid(size=size, limit=CLIENT_MESSAGE_ID_CHARS_MAX)
 
 
 def message_id_of(seed: UUID) -> str:

@@ -8,18 +8,20 @@ There is no checkpoint. Whoever has the lease runs the generator again on what t
 import asyncio
 from datetime import datetime
 from typing import assert_never
-from uuid import UUID
 
 import msgspec
 
-from app.core.envelope import NewEvent, agent_actor
+from app.core.envelope import NewEvent
 from app.core.events import (
+    EffectUnknown,
     Event,
     MessageAnswered,
     MessageInterrupted,
     ModelAnswered,
     ModelCalled,
     ModelFailed,
+    Note,
+    OperationFinished,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -30,9 +32,11 @@ from app.core.ids import derived_id
 from app.core.intents import (
     CallModel,
     CallTool,
+    Heard,
     Intent,
     Listen,
     Mode,
+    Noted,
     Outcome,
     RunAborted,
     TakeMinute,
@@ -41,8 +45,11 @@ from app.core.intents import (
 from app.core.messages import Usage
 from app.core.texts import Locale, text
 from app.log.errors import PayloadTooLarge
+from app.runs.ears import Ears
 from app.runs.effects import Effects, Numbered, effect_unknown
 from app.runs.ledger import Ledger
+from app.runs.operations import MODE as OPERATION
+from app.runs.people import Requests, request_id
 from app.runs.record import Called, Closed, RunRecord, Stop, intent_id, outcome_id, outcome_of
 
 INTENTS_AT_ONCE_MAX = 200
@@ -79,15 +86,26 @@ class Driver:
     """One run in this process. `advance` may be cancelled at any time; `end` then closes what it left open."""
 
     def __init__(
-        self, record: RunRecord, ledger: Ledger, effects: Effects, *, locale: Locale, claimed_at: datetime
+        self,
+        record: RunRecord,
+        ledger: Ledger,
+        effects: Effects,
+        requests: Requests,
+        ears: Ears,
+        *,
+        locale: Locale,
+        claimed_at: datetime,
     ) -> None:
         self._task_id = record.task_id
         self._record = record
         self._ledger = ledger
         self._effects = effects
+        self._requests = requests
+        self._ears = ears
         self._locale: Locale = locale
         self._refs = {ref.spec.name: ref for ref in record.requested.tools}
         self._calls: dict[int, Called] = dict(record.calls)
+        self._notes: dict[int, Note] = dict(record.notes)
         self._outcomes: dict[int, Closed] = dict(record.outcomes)
         began_at = record.began_at or claimed_at
         self._before_seconds = max(0.0, (claimed_at - began_at).total_seconds())
@@ -98,12 +116,22 @@ class Driver:
         """Since the run's first claim, whichever worker that was."""
         return self._before_seconds + asyncio.get_running_loop().time() - self._started
 
+    @property
+    def active_seconds(self) -> float:
+        """What of it counts against the time limit: all but waiting for people."""
+        return self.elapsed_seconds - self._requests.waited.total_seconds()
+
     async def advance(self, mode: Mode) -> Ending:
         """Runs the mode to its end. Raises `LeaseLost` and `LogUnavailable`."""
-        step = 0
+        step, listened_at = 0, -1
         try:
             intents = next(mode)
             while True:
+                if isinstance(intents[0], Listen):
+                    heard = Heard() if listened_at == step else await self._listen(step)
+                    listened_at = step
+                    intents = mode.send((heard,))
+                    continue
                 numbered = tuple(
                     Numbered(at, intent_key(intent), intent)
                     for at, intent in enumerate(intents, start=step + 1)
@@ -114,7 +142,7 @@ class Driver:
                     await self._intend(numbered)
                 intents = mode.send(await self._carry_out(numbered, again=recorded))
         except StopIteration as stop:
-            if beyond := [known for known in self._calls if known > step]:
+            if beyond := [known for known in self._known() if known > step]:
                 return self._diverged(min(beyond))
             return Answered(stop.value)
         except RunAborted as error:
@@ -126,11 +154,12 @@ class Driver:
 
     async def end(self, ending: Ending) -> None:
         """Close what is open and append the terminal event, all at once."""
+        await self._requests.close()
         open_calls = [call for step, call in sorted(self._calls.items()) if step not in self._outcomes]
-        closing = [self._outcome_event(self._closed(call, ending)) for call in open_calls]
-        said = [self._event(self._said(ending), "message")] if self._says(ending) else []
+        closing = [event for call in open_calls for event in self._outcome_events(self._closed(call, ending))]
+        said = [self._ledger.event(self._said(ending), "message")] if self._says(ending) else []
         cause = ending.stop.cause if isinstance(ending, Cancelled) else None
-        terminal = self._event(self._terminal(ending), "ended", cause)
+        terminal = self._ledger.event(self._terminal(ending), "ended", cause)
         answers = tuple(
             outcome_id(self._task_id, call.step) for call in open_calls if isinstance(call, ModelCalled)
         )
@@ -142,25 +171,55 @@ class Driver:
         for step in self._calls:
             self._effects.close(step)
 
+    def _known(self) -> set[int]:
+        return self._calls.keys() | self._notes.keys()
+
     def _check(self, numbered: tuple[Numbered, ...]) -> bool:
         """Whether these intents are recorded; they were appended together. Raises `Diverged`."""
         if len(numbered) > INTENTS_AT_ONCE_MAX:
             raise RunAborted("internal", f"More than {INTENTS_AT_ONCE_MAX} steps at once are not possible.")
-        known = [one for one in numbered if one.step in self._calls]
-        for one in known:
-            if self._calls[one.step].key != one.key:
-                raise Diverged(one.step)
-        if known and len(known) < len(numbered):
-            raise Diverged(numbered[len(known)].step)
-        return bool(known)
+        known = 0
+        for one in numbered:
+            recorded = self._calls.get(one.step) or self._notes.get(one.step)
+            if recorded is not None:
+                known += 1
+                if recorded.key != one.key:
+                    raise Diverged(one.step)
+        if 0 < known < len(numbered):
+            raise Diverged(numbered[known].step)
+        return known > 0
+
+    async def _listen(self, step: int) -> Heard:
+        """What was heard here before, or is heard now. Nothing was, where the run went on without it on record."""
+        if (heard := self._record.heard.get(step)) is not None:
+            return Heard(tuple(one.content for one in heard))
+        if any(known > step for known in self._known()):
+            return Heard()
+        return Heard(await self._ears.hear(step))
 
     async def _intend(self, numbered: tuple[Numbered, ...]) -> None:
-        called = [self._called(one) for one in numbered]
-        if called:
-            events = [self._event(call, intent_id(self._task_id, call.step)) for call in called]
-            # Noted first: a cancellation during the append must not leave a call open that is in the log.
-            self._calls |= {call.step: call for call in called}
+        if any(isinstance(one.intent, CallModel) for one in numbered):
+            self._check_budget()
+        events: list[NewEvent] = []
+        for one in numbered:
+            if isinstance(one.intent, TakeMinute):
+                called = msgspec.structs.replace(one.intent.note, step=one.step, key=one.key)
+                self._notes[one.step] = called
+            else:
+                # Noted first: a cancellation during the append must not leave a call open that is in the log.
+                called = self._calls[one.step] = self._called(one)
+            events.append(self._ledger.event(called, intent_id(self._task_id, one.step)))
+        if events:
             await self._ledger.append(events)
+
+    def _check_budget(self) -> None:
+        """Raises `RunAborted` where the run has used what it was given. The call that went over it still counted."""
+        limits, (usage, cost_usd) = self._record.requested.limits, self._used()
+        if limits.tokens_max is not None and usage.total_tokens >= limits.tokens_max:
+            raise RunAborted("budget_exceeded", text("budget_tokens", self._locale, limit=limits.tokens_max))
+        if limits.cost_usd_max is not None and (cost_usd or 0.0) >= limits.cost_usd_max:
+            limit = f"{limits.cost_usd_max:g}"
+            raise RunAborted("budget_exceeded", text("budget_cost", self._locale, limit=limit))
 
     async def _carry_out(self, numbered: tuple[Numbered, ...], *, again: bool) -> tuple[Outcome, ...]:
         if len(numbered) == 1:
@@ -174,13 +233,15 @@ class Driver:
 
     async def _settle(self, one: Numbered, *, again: bool) -> Outcome:
         """The outcome of one intent: the recorded one, or a new one. `again`: it may have been begun before."""
+        if isinstance(one.intent, TakeMinute):
+            return Noted()
         if (recorded := self._outcomes.get(one.step)) is not None:
             return outcome_of(recorded)
         called = self._calls[one.step]
-        if again and isinstance(called, ToolCalled) and called.effect == "once":
+        if again and isinstance(called, ToolCalled) and self._may_have_begun(called):
             closed = effect_unknown(called)
         else:
-            closed = await self._effects.carry_out(one, offset=self._ledger.offset)
+            closed = await self._effects.carry_out(one)
         try:
             await self._record_outcome(closed)
         except PayloadTooLarge as error:
@@ -190,22 +251,32 @@ class Driver:
         self._effects.close(one.step)
         return outcome_of(closed)
 
+    def _may_have_begun(self, called: ToolCalled) -> bool:
+        """Whether a call that may not be repeated was on its way. One that waits for consent begins with its use."""
+        if called.effect != "once":
+            return False
+        ref = self._refs.get(called.name)
+        needs_consent = ref is not None and ref.confirm
+        return not needs_consent or request_id(self._task_id, called.step) in self._record.used
+
     async def _record_outcome(self, closed: Closed) -> None:
-        event = self._outcome_event(closed)
+        events = self._outcome_events(closed)
         self._outcomes[closed.step] = closed
-        await self._ledger.append([event], closes=() if isinstance(closed, ToolReturned) else (event.id,))
+        await self._ledger.append(events, closes=() if isinstance(closed, ToolReturned) else (events[-1].id,))
 
     def _called(self, one: Numbered) -> Called:
         intent: Intent = one.intent
         match intent:
-            case CallModel(request):
-                return ModelCalled(one.step, one.key, request.model)
+            case CallModel(request, aside):
+                return ModelCalled(one.step, one.key, request.model, aside)
             case CallTool(call):
                 ref = self._refs.get(call.name)
                 effect = ref.effect if ref is not None else "pure"
+                if ref is not None and ref.long_running:
+                    effect = "idempotent"  # to start it again finds the operation; its own task has the tool's effect
                 return ToolCalled(one.step, one.key, call.id, call.name, call.arguments, effect)
             case TakeMinute() | Listen():
-                raise NotImplementedError
+                raise TypeError("a note and a listening are no calls")
             case _ as never:
                 assert_never(never)
 
@@ -216,7 +287,7 @@ class Driver:
             case ModelCalled():
                 partial = self._effects.partial_text(call.step)
                 return ModelFailed(call.step, call.key, error_class, CALL_ENDED, partial)
-            case ToolCalled(effect="once"):
+            case ToolCalled() if self._may_have_begun(call):
                 return effect_unknown(call)
             case ToolCalled():
                 return ToolReturned(call.step, call.key, call.call_id, call.name, CALL_ENDED, error_class)
@@ -224,6 +295,8 @@ class Driver:
                 assert_never(never)
 
     def _says(self, ending: Ending) -> bool:
+        if self._record.requested.parent is not None:
+            return self._record.requested.mode == OPERATION
         match ending:
             case Answered():
                 return True
@@ -233,6 +306,8 @@ class Driver:
                 return bool(self._partial()) and not stop.forgotten
 
     def _said(self, ending: Ending) -> Event:
+        if self._record.requested.mode == OPERATION:
+            return operation_finished(self._record, ending)
         message_id = str(derived_id(self._task_id, "answer"))
         if not isinstance(ending, Answered):
             return MessageInterrupted(message_id, self._partial())
@@ -247,6 +322,11 @@ class Driver:
     def _partial(self) -> str:
         """What there is of an answer that did not come to its end."""
         last = max(self._calls, default=0)
+        match self._calls.get(last):
+            case ModelCalled(aside=False):
+                pass
+            case _:
+                return ""
         match self._outcomes.get(last):
             case ModelFailed(partial_text=partial):
                 return partial
@@ -257,37 +337,51 @@ class Driver:
             case None:
                 return self._effects.partial_text(last)
 
+    def _used(self) -> tuple[Usage, float | None]:
+        """Tokens and US dollars of all model calls, failed attempts too; None where no price was known for any."""
+        answers = [closed for closed in self._outcomes.values() if isinstance(closed, ModelAnswered)]
+        usage = sum((one.answer.usage for one in answers), start=self._record.usage)
+        costs = [one.cost_usd for one in answers if one.cost_usd is not None]
+        return usage, sum(costs) + self._record.cost_usd if costs or self._record.cost_usd else None
+
     def _terminal(self, ending: Ending) -> Event:
-        steps = len(self._calls)
+        usage, cost_usd = self._used()
         tool_calls = sum(isinstance(call, ToolCalled) for call in self._calls.values())
-        answers = [
-            closed.answer.usage for closed in self._outcomes.values() if isinstance(closed, ModelAnswered)
-        ]
-        usage = sum(answers, start=Usage())
-        duration_ms = round(self.elapsed_seconds * 1000)
+        totals = (len(self._calls), tool_calls, usage, round(self.elapsed_seconds * 1000), cost_usd)
         match ending:
             case Answered():
-                return RunCompleted(steps, tool_calls, usage, duration_ms)
+                return RunCompleted(*totals)
             case Failed(error_class, message):
-                return RunFailed(error_class, message, steps, tool_calls, usage, duration_ms)
+                return RunFailed(error_class, message, *totals)
             case Cancelled(stop):
-                return RunCancelled(stop.by, stop.reason, steps, tool_calls, usage, duration_ms)
+                return RunCancelled(stop.by, stop.reason, *totals)
             case _ as never:
                 assert_never(never)
 
     def _diverged(self, step: int) -> Failed:
         return Failed("replay_diverged", text("replay_diverged", self._locale, step=step))
 
-    def _outcome_event(self, closed: Closed) -> NewEvent:
+    def _outcome_events(self, closed: Closed) -> list[NewEvent]:
+        """The outcome, behind the word that nobody knows what came of it where that is so."""
         cause = intent_id(self._task_id, closed.step)
-        return self._event(closed, outcome_id(self._task_id, closed.step), cause)
+        outcome = self._ledger.event(closed, outcome_id(self._task_id, closed.step), cause)
+        if isinstance(closed, ToolReturned) and closed.error_class == "effect_unknown":
+            unknown = EffectUnknown(closed.step, closed.key, closed.call_id, closed.name)
+            return [self._ledger.event(unknown, f"unknown/{closed.step}", cause), outcome]
+        return [outcome]
 
-    def _event(self, payload: Event, name: UUID | str, cause: UUID | None = None) -> NewEvent:
-        return NewEvent(
-            name if isinstance(name, UUID) else derived_id(self._task_id, name),
-            payload,
-            agent_actor(self._record.requested.agent),
-            self._task_id,
-            cause or self._record.requested_id,
-            self._record.correlation_id,
-        )
+
+def operation_finished(record: RunRecord, ending: Ending) -> OperationFinished:
+    """What takes the place of an operation's pending result."""
+    match ending:
+        case Answered(content):
+            error_class = None
+        case Failed(error_class, content):
+            pass
+        case Cancelled(stop):
+            error_class, content = "cancelled", stop.reason or CALL_ENDED
+    requested = record.requested
+    name = requested.tools[0].spec.name if requested.tools else ""
+    return OperationFinished(
+        str(record.task_id), name, content, error_class, requested.message_id, requested.parent or ""
+    )

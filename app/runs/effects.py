@@ -1,4 +1,9 @@
-"""Carrying out intents: a model call, whose text is shown while it comes, and a tool call."""
+"""Carrying out intents: a model call, whose text is shown while it comes, and a tool call.
+
+tool call ──► operation (long-running tool)            ──► started: goes on as a task of its own
+          ──► confirmation (a tool that needs consent) ──► refused, or called
+          ──► called
+"""
 
 import time
 from collections.abc import Callable
@@ -9,15 +14,26 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from app.core.events import ModelAnswered, ModelFailed, RunRequested, ToolCalled, ToolReturned
+from app.core.events import (
+    ModelAnswered,
+    ModelAttemptFailed,
+    ModelFailed,
+    Tier,
+    ToolCalled,
+    ToolReturned,
+)
 from app.core.ids import derived_id
 from app.core.intents import CallModel, CallTool, Intent, Listen, TakeMinute, ToolResult
 from app.core.messages import ModelAnswer, ModelRequest, ToolCall, storable
 from app.core.streams import conversation_key
 from app.core.texts import Locale, text
 from app.gateway.model import AttemptBegun, AttemptFailed, Model, ModelError, TextDelta, ThinkingDelta
+from app.log.errors import LogError
 from app.log.live import LiveAnswers
-from app.runs.record import Closed, outcome_id
+from app.runs.ledger import Ledger
+from app.runs.operations import Operations
+from app.runs.people import CallPeople, Requests, request_id
+from app.runs.record import Closed, RunRecord, intent_id, outcome_id
 from app.tools.tool import ToolContext
 from app.tools.toolbox import ToolBox, unknown_tool
 
@@ -27,6 +43,11 @@ EFFECT_UNKNOWN = (
     "It is not known whether this call of {name} took effect: the work was interrupted while it was running. "
     "It was not repeated. Find out or ask the user before you call it again."
 )
+
+REFUSED = (
+    "The person refused this call of {name}. Do not try it again; go on without, or ask what to do instead."
+)
+NOT_CONFIRMED = "Nobody agreed to this call of {name} in time, so it was not carried out."
 
 logger = structlog.get_logger(__name__)
 
@@ -39,6 +60,19 @@ class Numbered(msgspec.Struct, frozen=True):
     intent: Intent
 
 
+class Attempts:
+    """Which attempt of a model call it is; former workers' attempts count too."""
+
+    def __init__(self, before: int, *, aside: bool) -> None:
+        self._before = before
+        self.aside = aside
+        self.number = before + 1
+        self.tier: Tier = "main"
+
+    def begun(self, event: AttemptBegun) -> None:
+        self.number, self.tier = self._before + event.attempt, event.tier
+
+
 class Effects:
     """Everything a run does to the world. One for each run; it knows what there is of the answers being written."""
 
@@ -48,9 +82,10 @@ class Effects:
         toolbox: ToolBox,
         live: LiveAnswers,
         *,
-        task_id: UUID,
-        stream: str,
-        requested: RunRequested,
+        record: RunRecord,
+        ledger: Ledger,
+        requests: Requests,
+        operations: Operations,
         locale: Locale,
         now: Callable[[], datetime],
     ) -> None:
@@ -58,48 +93,71 @@ class Effects:
         self._model = model
         self._toolbox = toolbox
         self._live = live
-        self._task_id = task_id
-        self._stream = stream
-        self._refs = {ref.spec.name: ref for ref in requested.tools}
+        self._record = record
+        self._ledger = ledger
+        self._requests = requests
+        self._operations = operations
+        self._task_id = record.task_id
+        self._stream = ledger.stream
+        self._refs = {ref.spec.name: ref for ref in record.requested.tools}
         self._locale: Locale = locale
         self._now = now
-        key = conversation_key(stream)
-        self._owner, self._conversation_id = key if key is not None else ("", stream)
+        key = conversation_key(ledger.stream)
+        self._owner, self._conversation_id = key if key is not None else ("", ledger.stream)
 
-    async def carry_out(self, one: Numbered, *, offset: int) -> Closed:
-        """The intent's outcome. Never raises but for a cancellation. `offset` is where the intent stands."""
+    async def carry_out(self, one: Numbered) -> Closed:
+        """The outcome of a call. Raises only what the ledger raises, and cancellations."""
         match one.intent:
-            case CallModel(request):
-                return await self._call_model(one.step, one.key, request, offset)
+            case CallModel(request, aside):
+                return await self._call_model(one.step, one.key, request, aside=aside)
             case CallTool(call):
                 return await self._call_tool(one.step, one.key, call)
             case TakeMinute() | Listen():
-                raise NotImplementedError
+                raise TypeError("a note and a listening are not carried out")
             case _ as never:
                 assert_never(never)
 
     async def _call_model(
-        self, step: int, key: str, request: ModelRequest, offset: int
+        self, step: int, key: str, request: ModelRequest, *, aside: bool
     ) -> ModelAnswered | ModelFailed:
         """The live answer stays open and sealed; `close` ends it."""
         began = time.monotonic()
         answer_id = outcome_id(self._task_id, step)
         self._partial[step] = []
-        self._live.open(answer_id, stream=self._stream, task_id=self._task_id, after_offset=offset)
+        attempts = Attempts(self._record.attempts.get(step, 0), aside=aside)
+        self._live.open(
+            answer_id, stream=self._stream, task_id=self._task_id, after_offset=self._ledger.offset
+        )
         try:
-            answer = await self._stream_answer(step, request, answer_id)
-            return ModelAnswered(step, key, answer, _milliseconds(began))
+            answer = await self._stream_answer(step, key, request, answer_id, attempts)
+            cost_usd = self._model.cost_usd(answer)
+            return ModelAnswered(
+                step, key, answer, _milliseconds(began), attempts.number, attempts.tier, cost_usd, aside
+            )
         except ModelError as error:
             error_class, message = error.error_class, str(error)
+        except LogError:
+            raise
         except Exception:
             reference = str(answer_id)[:8]
             logger.exception("model_call_broke", task_id=str(self._task_id), step=step, reference=reference)
             error_class, message = "internal", text("internal", self._locale, reference=reference)
         finally:
             await self._live.seal(answer_id)
-        return ModelFailed(step, key, error_class, message, self.partial_text(step), _milliseconds(began))
+        return ModelFailed(
+            step,
+            key,
+            error_class,
+            message,
+            self.partial_text(step),
+            _milliseconds(began),
+            attempts.number,
+            attempts.tier,
+        )
 
-    async def _stream_answer(self, step: int, request: ModelRequest, answer_id: UUID) -> ModelAnswer:
+    async def _stream_answer(
+        self, step: int, key: str, request: ModelRequest, answer_id: UUID, attempts: Attempts
+    ) -> ModelAnswer:
         answer: ModelAnswer | None = None
         stream = self._model.stream(request)
         try:
@@ -107,11 +165,13 @@ class Effects:
                 match event:
                     case TextDelta(delta):
                         self._partial[step].append(storable(delta))
-                        self._live.add(answer_id, storable(delta))
+                        self._live.add(answer_id, storable(delta), "thinking" if attempts.aside else "text")
                     case ThinkingDelta(delta):
                         self._live.add(answer_id, storable(delta), "thinking")
-                    case AttemptBegun() | AttemptFailed():
-                        pass
+                    case AttemptBegun():
+                        attempts.begun(event)
+                    case AttemptFailed():
+                        await self._note_attempt(step, key, event, attempts.number)
                     case ModelAnswer():
                         answer = event
         finally:
@@ -123,22 +183,59 @@ class Effects:
             )
         return _storable_answer(answer)
 
+    async def _note_attempt(self, step: int, key: str, failed: AttemptFailed, number: int) -> None:
+        noted = ModelAttemptFailed(
+            step,
+            key,
+            number,
+            failed.tier,
+            failed.model,
+            failed.error_class,
+            storable(failed.message),
+            failed.duration_ms,
+            failed.usage,
+            failed.cost_usd,
+        )
+        self._record.usage += failed.usage
+        self._record.cost_usd += failed.cost_usd or 0.0
+        event_id = derived_id(self._task_id, "attempt", step, number)
+        await self._ledger.append([self._ledger.event(noted, event_id, intent_id(self._task_id, step))])
+
     async def _call_tool(self, step: int, key: str, call: ToolCall) -> ToolReturned:
         """Only tools that the run was given are called."""
         began = time.monotonic()
         ref = self._refs.get(call.name)
         if ref is None:
             result = unknown_tool(call, self._refs)
+        elif ref.long_running:
+            result = await self._operations.start(step, call, ref)
+        elif ref.confirm and (refusal := await self._refusal(step, call)) is not None:
+            result = refusal
         else:
-            context = ToolContext(
-                self._owner,
-                self._conversation_id,
-                self._task_id,
-                str(derived_id(self._task_id, "effect", step, key)),
-                self._now,
+            result = await self._toolbox.call(
+                call, self._context(step, key, call.id), timeout_seconds=ref.timeout_seconds
             )
-            result = await self._toolbox.call(call, context, timeout_seconds=ref.timeout_seconds)
         return tool_returned(step, key, result, _milliseconds(began))
+
+    def _context(self, step: int, key: str, call_id: str) -> ToolContext:
+        return ToolContext(
+            self._owner,
+            self._conversation_id,
+            self._task_id,
+            str(derived_id(self._task_id, "effect", step, key)),
+            self._now,
+            CallPeople(self._requests, self._task_id, step, call_id),
+        )
+
+    async def _refusal(self, step: int, call: ToolCall) -> ToolResult | None:
+        """Why a tool that needs consent is not called; None where a person agreed to exactly this call."""
+        command, reason = self._toolbox.shown(call)
+        request = request_id(self._task_id, step)
+        reply = await self._requests.consent(request, step, call, command, reason)
+        if reply is not None and reply.approved:
+            return None
+        why = NOT_CONFIRMED if reply is None else REFUSED
+        return ToolResult(call.id, call.name, why.format(name=call.name), "refused")
 
     def partial_text(self, step: int) -> str:
         """At most 100 000 characters."""

@@ -14,7 +14,7 @@ from uuid import UUID
 import structlog
 
 from app.core.envelope import NewEvent, agent_actor
-from app.core.events import RunClaimed
+from app.core.events import Event, RunClaimed
 from app.core.ids import derived_id
 from app.log.errors import LeaseLost, LogOverloaded, LogUnavailable
 from app.log.log import Lease, Log
@@ -37,24 +37,47 @@ class Ledger:
         self.offset = record.head
         self._record = record
         self._log = log
-        self._ttl = ttl
+        self.ttl = ttl
         self._reclaiming = asyncio.Lock()
 
-    async def append(self, new: Sequence[NewEvent], *, closes: tuple[UUID, ...] = ()) -> datetime:
-        """Written when it returns, also if the caller is cancelled meanwhile. Returns the database's time."""
-        return await uninterrupted(self._append(new, closes))
+    def event(
+        self, payload: Event, name: UUID | str, cause: UUID | None = None, *, task_id: UUID | None = None
+    ) -> NewEvent:
+        """An event of the run. `name` is its id, or what the id is derived from; `task_id`: of another task."""
+        of = task_id or self._record.task_id
+        return NewEvent(
+            name if isinstance(name, UUID) else derived_id(of, name),
+            payload,
+            agent_actor(self._record.requested.agent),
+            of,
+            cause or self._record.requested_id,
+            self._record.correlation_id,
+        )
 
-    async def claimed(self, *, history_until: int) -> datetime:
+    async def append(
+        self, new: Sequence[NewEvent], *, closes: tuple[UUID, ...] = (), key: str | None = None
+    ) -> datetime:
+        """Written when it returns, also if the caller is cancelled meanwhile. Returns the database's time.
+
+        `key` is an idempotency key: raises `IdempotencyMismatch` where somebody else was first to use it.
+        """
+        return await uninterrupted(self._append(new, closes, key))
+
+    async def claimed(self, *, history_until: int, in_turn: bool) -> datetime:
         """Record that this worker has the run."""
-        return await self.append([self._claim_event(history_until)])
+        return await self.append([self._claim_event(history_until, in_turn=in_turn)])
 
-    async def _append(self, new: Sequence[NewEvent], closes: tuple[UUID, ...]) -> datetime:
+    async def _append(
+        self, new: Sequence[NewEvent], closes: tuple[UUID, ...], key: str | None = None
+    ) -> datetime:
         since = self.offset
         deadline = asyncio.get_running_loop().time() + PATIENCE_SECONDS
         while True:
             lease = self.lease
             try:
-                appended = await self._log.append(self.stream, new, lease=lease, closes=closes)
+                appended = await self._log.append(
+                    self.stream, new, lease=lease, closes=closes, idempotency_key=key
+                )
             except LeaseLost:
                 if self.lease is lease:
                     raise
@@ -76,22 +99,16 @@ class Ledger:
                 await patiently(self._claim_again)
 
     async def _claim_again(self) -> None:
-        lease = await self._log.claim(self.lease.task_id, self._log.node_id, self._ttl)
+        lease = await self._log.claim(self.lease.task_id, self._log.node_id, self.ttl)
         if lease is None:
             raise LeaseLost(self.lease.task_id, self.lease.epoch)
         self.lease = lease
         await self._log.append(self.stream, [self._claim_event()], lease=lease)
 
-    def _claim_event(self, history_until: int = 0) -> NewEvent:
-        record, epoch = self._record, self.lease.epoch
-        return NewEvent(
-            derived_id(record.task_id, "claimed", self._log.node_id, epoch),
-            RunClaimed(self._log.node_id, epoch, history_until),
-            agent_actor(record.requested.agent),
-            record.task_id,
-            record.requested_id,
-            record.correlation_id,
-        )
+    def _claim_event(self, history_until: int = 0, *, in_turn: bool = False) -> NewEvent:
+        worker, epoch = self._log.node_id, self.lease.epoch
+        claimed = RunClaimed(worker, epoch, history_until, in_turn)
+        return self.event(claimed, derived_id(self._record.task_id, "claimed", worker, epoch))
 
     async def _written(self, new: Sequence[NewEvent], since: int) -> datetime | None:
         """Whether these events are in the log although nobody said so. An append is written whole or not at all."""

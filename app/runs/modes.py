@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from app.agents import direct, react
+from app.agents import direct, operation, plan_exec, react, reflexion, rewoo, skill_react
+from app.agents.summary import with_summary
 from app.core.intents import Mode, RunStart
 
 
@@ -17,6 +18,12 @@ class ModeEntry(msgspec.Struct, frozen=True):
 
 
 MODES: dict[str, ModeEntry] = {
-    "direct_chat": ModeEntry(direct.VERSION, direct.direct_chat, uses_tools=False),
-    "react": ModeEntry(react.VERSION, react.react),
+    "direct_chat": ModeEntry(direct.VERSION, with_summary(direct.direct_chat), uses_tools=False),
+    "react": ModeEntry(react.VERSION, with_summary(react.react)),
+    "skill_react": ModeEntry(skill_react.VERSION, with_summary(skill_react.skill_react)),
+    "plan_exec": ModeEntry(plan_exec.VERSION, with_summary(plan_exec.plan_exec)),
+    "rewoo": ModeEntry(rewoo.VERSION, with_summary(rewoo.rewoo)),
+    "reflexion": ModeEntry(reflexion.VERSION, with_summary(reflexion.reflexion)),
+    "operation": ModeEntry(operation.VERSION, operation.operation),
 }
+"""All but `operation` answer messages; that one is what a long-running tool goes on as."""

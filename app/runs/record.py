@@ -1,7 +1,7 @@
 """What the log holds of one run: a fold of the task's events, from which its driver goes on."""
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import msgspec
@@ -9,23 +9,46 @@ import msgspec
 from app.core.envelope import Recorded
 from app.core.events import (
     TERMINAL_TYPES,
+    AttemptCritiqued,
+    ConfirmationAnswered,
+    ConfirmationExpired,
+    ConfirmationRequested,
+    ConfirmationUsed,
+    EffectUnknown,
+    Event,
+    HistorySummarized,
+    HumanAnswered,
+    HumanAsked,
+    HumanUnanswered,
+    Intervention,
+    InterventionHeard,
     ModelAnswered,
+    ModelAttemptFailed,
     ModelCalled,
     ModelFailed,
+    Note,
+    OperationStarted,
+    PhaseChanged,
+    PhaseViolated,
+    PlanDrafted,
     RunCancelRequested,
     RunClaimed,
     RunRequested,
     ToolCalled,
     ToolReturned,
+    UnknownEvent,
 )
 from app.core.ids import derived_id
 from app.core.intents import ModelFailure, Outcome, ToolResult
+from app.core.messages import Usage
 from app.log.read import PAGE_EVENTS_MAX, LogReader
 
 FIRST_PAGE_EVENTS = 100
 
 Called = ModelCalled | ToolCalled
 Closed = ModelAnswered | ModelFailed | ToolReturned
+Request = HumanAsked | ConfirmationRequested
+Reply = HumanAnswered | HumanUnanswered | ConfirmationAnswered | ConfirmationExpired
 
 
 class Stop(msgspec.Struct, frozen=True):
@@ -38,8 +61,11 @@ class Stop(msgspec.Struct, frozen=True):
 
 
 class RunRecord(msgspec.Struct):
-    """`calls` and `outcomes` are by step. `head` is the newest offset that was folded; `began_at` is the database's
-    time of the first claim."""
+    """`calls`, `notes` and `outcomes` are by step; `heard` by the step behind which it was heard; `requests` and
+    `replies` by the id of the question or confirmation. `head` is the newest offset that was folded; `began_at` is the
+    database's time of the first claim. `claims_in_a_row` counts workers that took the run and got nowhere;
+    `usage` and `cost_usd` are those of failed attempts.
+    """
 
     task_id: UUID
     requested: RunRequested
@@ -49,10 +75,28 @@ class RunRecord(msgspec.Struct):
     correlation_id: UUID | None = None
     began_at: datetime | None = None
     history_until: int = 0
+    claims_in_a_row: int = 0
     calls: dict[int, Called] = {}
+    notes: dict[int, Note] = {}
     outcomes: dict[int, Closed] = {}
+    attempts: dict[int, int] = {}
+    heard: dict[int, tuple[Intervention, ...]] = {}
+    steering: dict[UUID, Intervention] = {}
+    requests: dict[str, Request] = {}
+    replies: dict[str, Reply] = {}
+    used: set[str] = set()
+    operations: dict[int, OperationStarted] = {}
+    waited: dict[str, timedelta] = {}
+    asked_at: dict[str, datetime] = {}
+    usage: Usage = Usage()
+    cost_usd: float = 0.0
     stop: Stop | None = None
     ended: bool = False
+
+    @property
+    def steps(self) -> set[int]:
+        """Every step that is on record."""
+        return self.calls.keys() | self.notes.keys()
 
 
 def fold(events: Iterable[Recorded], task_id: UUID) -> RunRecord | None:
@@ -70,6 +114,10 @@ def fold(events: Iterable[Recorded], task_id: UUID) -> RunRecord | None:
             record.stop = record.stop or stop
         elif recorded.task_id == task_id:
             _apply(record, recorded)
+        elif (steering := steering_of(recorded, task_id)) is not None:
+            record.steering[UUID(steering.task_id)] = steering
+        elif recorded.type in TERMINAL_TYPES and recorded.task_id is not None:
+            record.steering.pop(recorded.task_id, None)
     return record
 
 
@@ -77,7 +125,9 @@ def _apply(record: RunRecord, recorded: Recorded) -> None:
     if recorded.type in TERMINAL_TYPES:
         record.ended = True
         return
-    match event := recorded.event():
+    event = recorded.event()
+    record.claims_in_a_row = record.claims_in_a_row + 1 if isinstance(event, RunClaimed) else 0
+    match event:
         case RunClaimed():
             if record.began_at is None:
                 record.began_at, record.history_until = recorded.recorded_at, event.history_until
@@ -85,8 +135,73 @@ def _apply(record: RunRecord, recorded: Recorded) -> None:
             record.calls[event.step] = event
         case ModelAnswered() | ModelFailed() | ToolReturned():
             record.outcomes[event.step] = event
+        case PhaseChanged() | PhaseViolated() | PlanDrafted() | AttemptCritiqued() | HistorySummarized():
+            record.notes[event.step] = event
+        case ModelAttemptFailed():
+            record.attempts[event.step] = event.attempt
+            record.usage, record.cost_usd = (
+                record.usage + event.usage,
+                record.cost_usd + (event.cost_usd or 0.0),
+            )
+        case InterventionHeard():
+            record.heard[event.step] = event.messages
+            for one in event.messages:
+                record.steering.pop(UUID(one.task_id), None)
+        case OperationStarted():
+            record.operations[event.step] = event
+        case EffectUnknown():
+            pass  # its `tool.returned` was appended with it
+        case _:
+            _apply_people(record, recorded, event)
+
+
+def _apply_people(record: RunRecord, recorded: Recorded, event: Event | UnknownEvent) -> None:
+    match event:
+        case HumanAsked(request_id=request) | ConfirmationRequested(confirmation_id=request):
+            record.requests[request], record.asked_at[request] = event, recorded.recorded_at
+        case (
+            HumanAnswered(request_id=request)
+            | HumanUnanswered(request_id=request)
+            | ConfirmationAnswered(confirmation_id=request)
+            | ConfirmationExpired(confirmation_id=request)
+        ):
+            record.replies[request] = event
+            if request in record.asked_at:
+                record.waited[request] = recorded.recorded_at - record.asked_at[request]
+        case ConfirmationUsed(confirmation_id=request):
+            record.used.add(request)
         case _:
             pass
+
+
+def steering_of(recorded: Recorded, task_id: UUID) -> Intervention | None:
+    """The message of this event, if it is meant for the running task to hear."""
+    if recorded.type != "run.requested" or recorded.task_id in (None, task_id):
+        return None
+    event = recorded.event()
+    if not isinstance(event, RunRequested) or event.steers != str(task_id):
+        return None
+    return Intervention(event.message_id, str(recorded.task_id), event.input)
+
+
+def reply_of(recorded: Recorded, task_id: UUID) -> Reply | None:
+    """What a person said to the task, or that nobody did."""
+    if recorded.task_id != task_id or not recorded.type.startswith(("human.", "confirmation.")):
+        return None
+    match event := recorded.event():
+        case HumanAnswered() | HumanUnanswered() | ConfirmationAnswered() | ConfirmationExpired():
+            return event
+        case _:
+            return None
+
+
+def request_of(reply: Reply) -> str:
+    """The id of the question or confirmation that it replies to."""
+    match reply:
+        case HumanAnswered() | HumanUnanswered():
+            return reply.request_id
+        case ConfirmationAnswered() | ConfirmationExpired():
+            return reply.confirmation_id
 
 
 def stop_of(recorded: Recorded, task_id: UUID) -> Stop | None:

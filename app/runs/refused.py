@@ -58,3 +58,33 @@ class ClientMessageIdReused(Refused):
     """The same id was sent with another message. Value: `id`."""
 
     key = "client_message_id_reused"
+
+
+class AgentUnknown(Refused):
+    """There is no such agent. Values: `name`, `known`."""
+
+    key = "no_agent"
+
+
+class ConversationBusy(Refused):
+    """A task of the conversation runs, and the deployment takes no further message meanwhile."""
+
+    key = "conversation_busy"
+
+
+class TooManyTasks(Refused):
+    """So many tasks of the conversation run or wait already. Value: `limit`."""
+
+    key = "too_many_tasks"
+
+
+class SessionIsClosed(Refused):
+    """The chat session was closed. Value: `id`."""
+
+    key = "session_closed"
+
+
+class RequestNotOpen(Refused):
+    """The question or confirmation was answered, has expired, or never was. Value: `id`."""
+
+    key = "no_request"

@@ -44,6 +44,7 @@ def test_every_benchmark_gives_finite_ratios(tmp_path: Path) -> None:
         "reconnect",
         "projections",
         "storage",
+        "steps",
     }
     assert all(math.isfinite(row["ratio"]) and row["ratio"] > 0 for row in rows)
     assert all(row["low"] <= row["ratio"] <= row["high"] for row in rows)

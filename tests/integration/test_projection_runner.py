@@ -16,6 +16,7 @@ from projections.tables import Table
 from tests.support.projected import Book, requested, task, write
 
 WAIT_SECONDS = 20.0
+NEWER = tasks.PROJECTION.version + 1
 
 
 def conversation(book: Book, turns: int = 3, stream: str = "conversation/alice/c1") -> None:
@@ -55,7 +56,7 @@ async def test_readers_see_what_was_written_before(dsn: str) -> None:
         write(dsn, book.recorded)
         await runner.wait_for(15, WAIT_SECONDS)
         assert_folded(dsn, book)
-        assert [status.behind for status in runner.status()] == [0, 0, 0]
+        assert [status.behind for status in runner.status()] == [0] * len(ALL)
 
 
 async def test_a_wake_up_is_enough(dsn: str) -> None:
@@ -272,7 +273,9 @@ def test_a_new_version_is_folded_anew_and_an_older_release_leaves_it_alone(dsn: 
     write(dsn, book.recorded)
     ProjectionRunner(dsn).run_to_end()
     newer = msgspec.structs.replace(
-        tasks.PROJECTION, version=2, ddl=tasks.DDL.replace("owner text NOT NULL", "owner varchar NOT NULL")
+        tasks.PROJECTION,
+        version=NEWER,
+        ddl=tasks.DDL.replace("owner text NOT NULL", "owner varchar NOT NULL"),
     )
     assert ProjectionRunner(dsn, [newer]).run_to_end()[0].position == 15
     assert_folded(dsn, book, (newer,))
@@ -289,13 +292,13 @@ def test_a_newer_release_that_comes_meanwhile_stops_the_older_one(dsn: str) -> N
     older.start()
     older.close()
     with older._session() as session:
-        ProjectionRunner(dsn, [msgspec.structs.replace(tasks.PROJECTION, version=2)]).run_to_end()
+        ProjectionRunner(dsn, [msgspec.structs.replace(tasks.PROJECTION, version=NEWER)]).run_to_end()
         write(dsn, book.recorded[5:])
         session.advance()
         session.advance()
     stopped = older.status()[0].stopped
     assert stopped is not None
-    assert "version 2 now" in stopped.reason
+    assert f"version {NEWER} now" in stopped.reason
 
 
 def test_a_dropped_table_comes_back(dsn: str) -> None:
@@ -316,7 +319,7 @@ def test_text_that_a_column_cannot_hold_is_shown_all_the_same(dsn: str) -> None:
     book.add(ev.MessageReceived("m2", words))
     book.add(ev.MessageReceived("m3", "x" * 1_000_000))
     write(dsn, book.recorded)
-    assert [status.stopped for status in ProjectionRunner(dsn).run_to_end()] == [None] * 3
+    assert [status.stopped for status in ProjectionRunner(dsn).run_to_end()] == [None] * len(ALL)
     with connect(dsn) as connection:
         stored = Table(transcript.PROJECTION).load_all(connection)
     assert [card.content for card in stored.values()] == ["a\ufffdb \\u0000 \\\ufffd", words, "x" * 1_000_000]

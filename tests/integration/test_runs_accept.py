@@ -10,6 +10,7 @@ from app.gateway.scripted import ScriptedModel
 from app.log.log import Log
 from app.runs import refused
 from app.runs.accept import Conversations
+from app.runs.roster import plain_roster
 from app.tools import calculator
 from app.tools.toolbox import ToolBox
 from tests.support.runs import StuckModel, of_type, process, stream_events, task_events, types
@@ -19,7 +20,7 @@ QUESTION = "What is the capital of France?"
 
 @pytest.fixture
 def conversations(log: Log) -> Conversations:
-    return Conversations(log, ToolBox([calculator.tool()]))
+    return Conversations(log, plain_roster(ToolBox([calculator.tool()])))
 
 
 async def test_a_first_message_creates_the_conversation_in_the_same_append(
@@ -48,7 +49,7 @@ async def test_a_further_message_does_not_create_it_again(log: Log, conversation
 
 
 async def test_two_first_messages_at_once_create_it_once(log: Log, conversations: Conversations) -> None:
-    both = await asyncio.gather(*(conversations.accept("alice", f"{QUESTION} {n}", "c") for n in range(5)))
+    both = await asyncio.gather(*(conversations.accept("alice", f"{QUESTION} {n}", "c") for n in range(4)))
     assert sum(one.created for one in both) == 1
     assert types(await stream_events(log, both[0].stream)).count("conversation.created") == 1
 
@@ -82,7 +83,7 @@ async def test_a_client_message_id_stays_taken_after_the_settings_have_changed(
 ) -> None:
     await conversations.accept("alice", "Hello? Is this an earlier message", "c")
     first = await conversations.accept("alice", QUESTION, "c", client_message_id="m-1")
-    changed = Conversations(log, ToolBox([]), agent=Agent(system_prompt="another"))
+    changed = Conversations(log, plain_roster(ToolBox([]), Agent(system_prompt="another")))
     second = await changed.accept("alice", QUESTION, "c", client_message_id="m-1")
     assert second.duplicate
     assert (second.task_id, second.offset, second.position) == (first.task_id, first.offset, first.position)

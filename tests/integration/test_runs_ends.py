@@ -13,6 +13,7 @@ from app.log.log import Log, open_log
 from app.runs import runner
 from app.runs.accept import Accepted, Conversations
 from app.runs.record import intent_id
+from app.runs.roster import plain_roster
 from app.tools.toolbox import ToolBox
 from tests.support.runs import (
     WAIT_SECONDS,
@@ -66,7 +67,7 @@ async def test_another_node_cancels_a_run_and_a_run_that_has_ended_is_left_alone
     model = StuckModel()
     other = await open_log(dsn, node_id="other")
     try:
-        there = Conversations(other, ToolBox([]))
+        there = Conversations(other, plain_roster(ToolBox([])))
         async with process(log, model) as p:
             accepted, task = await stuck(p, model)
             await until_said(other, accepted.stream, "Half an answer")
@@ -132,18 +133,25 @@ async def test_the_time_limit_ends_a_run_as_failed(log: Log) -> None:
     assert "0.3 seconds" in failed["message"]
 
 
-async def test_shutdown_ends_running_and_waiting_runs_as_cancelled_by_the_system(log: Log) -> None:
+async def test_shutdown_ends_what_runs_and_leaves_what_waits_to_the_next_process(log: Log) -> None:
     model = StuckModel()
     async with process(log, model, running_max=1) as p:
         first, _ = await stuck(p, model)
         second = await p.conversations.accept("alice", QUESTION, "d")
+        third = await p.conversations.accept("alice", QUESTION, "c")
         p.runs.start(second)
+        p.runs.start(third)
         await p.runs.close()
 
-    for accepted in (first, second):
-        cancelled = of_type(await task_events(log, accepted), "run.cancelled")[0]
-        assert (cancelled["by"], cancelled["reason"]) == ("system", "shutdown")
+    cancelled = of_type(await task_events(log, first), "run.cancelled")[0]
+    assert (cancelled["by"], cancelled["reason"]) == ("system", "shutdown")
     assert of_type(await task_events(log, first), "message.interrupted")[0]["content"] == "Half an answer"
+    assert types(await task_events(log, second))[-1] == "run.requested"
+    model.go_on.set()
+    async with process(log, model) as p:
+        await asyncio.gather(*(p.runs.resume(one.task_id, one.stream) for one in (second, third)))
+    for one in (second, third):
+        assert types(await task_events(log, one))[-1] == "run.completed"
 
 
 async def test_shutdown_does_not_wait_for_ever_for_a_database_that_hangs(
@@ -197,7 +205,7 @@ async def test_a_run_survives_a_database_that_was_away_at_any_append(log: Log, w
     async def events_with(flaky: Log | FlakyLog, conversation_id: str):
         notes, model = Notes("once"), ScriptedModel(rules)
         async with process(flaky, model, [notes.tool]) as p:  # type: ignore[arg-type]
-            accepted = await Conversations(log, ToolBox([notes.tool])).accept(
+            accepted = await Conversations(log, plain_roster(ToolBox([notes.tool]))).accept(
                 "alice", QUESTION, conversation_id
             )
             await asyncio.wait_for(p.runs.start(accepted), WAIT_SECONDS)

@@ -137,6 +137,19 @@ _KINDS = (
         "answer",
     ),
     *("interrupt", "complete", "fail", "cancel", "create", "delete", "delete", "unknown", "other"),
+    *(
+        "ask",
+        "reply",
+        "expire",
+        "attempt",
+        "phase",
+        "merge",
+        "operate",
+        "started",
+        "finished",
+        "open",
+        "close",
+    ),
 )
 _steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
 _stories = st.lists(_steps, max_size=12) | st.lists(_steps, min_size=25, max_size=50)
@@ -154,6 +167,12 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
         if kind == "request":
             tasks.append((uuid5(NAMESPACE, f"{scope} {after} {number}"), stream))
             book.add(requested(text, locale=("en", "zh")[which % 2]), *tasks[-1])
+        elif kind == "operate" and run is not None:
+            tasks.append((uuid5(NAMESPACE, f"{scope} {after} {number}"), run_stream))
+            book.add(requested(text, parent=str(run)), *tasks[-1])
+        elif kind == "finished" and run is not None:
+            parent, _ = tasks[which % len(tasks)]
+            book.add(ev.OperationFinished(str(run), "f", text, None, "c", str(parent)), run, run_stream)
         elif simple is not None:
             book.add(simple, None, stream)
         elif kind == "other":
@@ -179,6 +198,10 @@ def _in_conversation(kind: str, number: int, text: str, which: int) -> ev.Event 
             return ev.ConversationCreated("c", "alice")
         case "delete":
             return ev.ConversationDeleted("c")
+        case "open":
+            return ev.SessionOpened("c", "assistant", msgspec.Raw(b'{"a":1}'))
+        case "close":
+            return ev.SessionClosed("c")
         case "unknown":
             return ev.UnknownEvent("message.sung", '{"type":"message.sung","melody":[1]}')
         case _:
@@ -205,8 +228,41 @@ def _of_run(kind: str, step: int, text: str) -> ev.Event:
             return ev.RunCompleted(1, 1)
         case "fail":
             return ev.RunFailed("broken", text)
-        case _:
+        case "cancel":
             return ev.RunCancelled("user:alice")
+        case _:
+            return _of_run_and_others(kind, step, text)
+
+
+def _of_run_and_others(kind: str, step: int, text: str) -> ev.Event:
+    match kind:
+        case "ask" | "reply" | "expire":
+            return _of_people(kind, step, text)
+        case "attempt":
+            usage = Usage(1, 0)
+            return ev.ModelAttemptFailed(step, "k", 1, "main", "m", "timeout", text, 3, usage, 0.5)
+        case "phase":
+            return ev.PhaseChanged("plan", "explore", text, step, "k")
+        case "merge":
+            return ev.RunMerged("t", "m")
+        case _:
+            return ev.OperationStarted(f"o{step}", "f", text, "c", "{}", step)
+
+
+def _of_people(kind: str, step: int, text: str) -> ev.Event:
+    match kind, step % 2:
+        case "ask", 0:
+            return ev.HumanAsked(f"q{step}", step, text, START)
+        case "ask", _:
+            return ev.ConfirmationRequested(f"q{step}", step, "f", text, "why", "d", START)
+        case "reply", 0:
+            return ev.HumanAnswered(f"q{step}", text, "user:alice")
+        case "reply", _:
+            return ev.ConfirmationAnswered(f"q{step}", True, "d", "user:alice")
+        case _, 0:
+            return ev.HumanUnanswered(f"q{step}", "deadline")
+        case _:
+            return ev.ConfirmationExpired(f"q{step}", "deadline")
 
 
 def shown_counts(cards: Iterable[object]) -> Counter[tuple[str, str]]:

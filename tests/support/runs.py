@@ -19,7 +19,8 @@ from app.gateway.scripted import Rule, ScriptedModel
 from app.log.errors import LogUnavailable
 from app.log.log import Log
 from app.log.subscribe import Filter
-from app.runs.accept import Accepted, Conversations
+from app.runs.accept import Accepted, Busy, Conversations
+from app.runs.roster import plain_roster
 from app.runs.runner import Runs
 from app.tools import calculator, clock
 from app.tools.tool import Tool, ToolContext, make_tool
@@ -70,13 +71,17 @@ async def process(
     agent: Agent | None = None,
     locale: Locale = "en",
     now: Callable[[], datetime] = lambda: NOON,
+    busy: Busy = "queue",
+    tasks_max: int = 100,
     **options: Any,
 ) -> AsyncIterator[Process]:
     toolbox = ToolBox([calculator.tool(), clock.tool(), *tools])
     runs = Runs(log, model, toolbox, now=now, **options)
     await runs.open()
     try:
-        yield Process(log, Conversations(log, toolbox, agent=agent, locale=locale, admit=runs.admit), runs)
+        roster = plain_roster(toolbox, agent, locale=locale)
+        conversations = Conversations(log, roster, busy=busy, tasks_max=tasks_max, admit=runs.admit)
+        yield Process(log, conversations, runs)
     finally:
         await runs.close()
 

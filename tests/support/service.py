@@ -21,9 +21,11 @@ ROOT = Path(__file__).parents[2]
 
 
 class Service:
-    """A running `minutebook run`. `url` is where it serves; `output` what it printed so far."""
+    """A running `minutebook run`. `url` is where it serves; `output` what it printed so far. `module`: another program
+    with the same commands."""
 
-    def __init__(self, environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(self, environment: Mapping[str, str], folder: Path, module: str = "app.cli") -> None:
+        self._module = module
         self.dsn = environment.get("DATABASE_URL")
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MINUTEBOOK_")},
@@ -38,7 +40,7 @@ class Service:
     def start(self, *, port: int = 0) -> Self:
         """Returns when it takes connections."""
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "app.cli", "run", "--port", str(port)],
+            [sys.executable, "-m", self._module, "run", "--port", str(port)],
             cwd=ROOT,
             env=self._environment,
             stdout=subprocess.PIPE,
@@ -88,12 +90,14 @@ class Service:
 
 
 @contextmanager
-def running_service(folder: Path, dsn: str | None = None, **settings: str) -> Iterator[Service]:
+def running_service(
+    folder: Path, dsn: str | None = None, *, module: str = "app.cli", **settings: str
+) -> Iterator[Service]:
     """A service on the database `dsn`, or on an embedded one in `folder`; ended afterwards, gently."""
     environment = {f"MINUTEBOOK_{name.upper()}": value for name, value in settings.items()}
     if dsn is not None:
         environment["DATABASE_URL"] = dsn
-    service = Service(environment, folder)
+    service = Service(environment, folder, module)
     try:
         yield service.start()
     finally:

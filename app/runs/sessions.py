@@ -1,0 +1,100 @@
+"""Chat sessions: conversations that are bound to an agent, opened and closed by events."""
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from app.core import streams
+from app.core.agent import Agent
+from app.core.envelope import NewEvent, user_actor
+from app.core.events import ConversationCreated, SessionClosed, SessionOpened
+from app.core.ids import named_id, new_id
+from app.core.messages import storable
+from app.log.errors import OffsetConflict
+from app.log.log import Appended, Log
+from app.runs.refused import Refused
+
+METADATA_BYTES_MAX = 16 * 1024
+HEAD_EVENTS = 2
+
+
+class SessionUnknown(Refused):
+    """The owner has no such session. Value: `id`."""
+
+    key = "no_session"
+
+
+class SessionTaken(Refused):
+    """The id is that of another session or conversation. Value: `id`."""
+
+    key = "session_taken"
+
+
+class MetadataTooLong(Refused):
+    """Over the limit in bytes, as JSON. Values: `size`, `limit`."""
+
+    key = "metadata_too_long"
+
+
+class Sessions:
+    """`find_agent` raises `AgentUnknown`."""
+
+    def __init__(self, log: Log, find_agent: Callable[[str], Agent]) -> None:
+        self._log = log
+        self._find_agent = find_agent
+
+    async def open(
+        self,
+        owner: str,
+        agent_name: str,
+        metadata: dict[str, Any] | None = None,
+        *,
+        session_id: str | None = None,
+    ) -> tuple[str, Appended | None]:
+        """The id of the new session, and its append; None for one that was opened before with the same agent and
+        metadata under the `session_id` that the client chose.
+
+        Raises `AgentUnknown`, `SessionTaken`, `MetadataTooLong` (16 KiB), `InvalidConversationId`; nothing was written.
+        """
+        agent = self._find_agent(agent_name)
+        encoded = msgspec.json.encode(_storable(metadata or {}))
+        if len(encoded) > METADATA_BYTES_MAX:
+            raise MetadataTooLong(size=len(encoded), limit=METADATA_BYTES_MAX)
+        session_id = str(new_id()) if session_id is None else session_id
+        stream, actor = streams.conversation(owner, session_id), user_actor(owner)
+        opened = SessionOpened(session_id, agent.name, msgspec.Raw(encoded))
+        created = ConversationCreated(session_id, owner)
+        events = [NewEvent(new_id(), created, actor), NewEvent(new_id(), opened, actor)]
+        try:
+            return session_id, await self._log.append(stream, events, expected_offset=0)
+        except OffsetConflict:
+            if await self._opened(stream) != opened:
+                raise SessionTaken(id=session_id[:80]) from None
+            return session_id, None
+
+    async def close(self, owner: str, session_id: str) -> Appended:
+        """No further message is taken. Closed twice, it is closed once: then this is the first append again."""
+        stream = streams.conversation(owner, session_id)
+        event = NewEvent(named_id("session", stream, "closed"), SessionClosed(session_id), user_actor(owner))
+        return await self._log.append(stream, [event], idempotency_key="session/closed")
+
+    async def _opened(self, stream: str) -> SessionOpened | None:
+        """How the session of this stream was opened; None if it is none."""
+        for recorded in await self._log.reader.stream(stream, limit=HEAD_EVENTS):
+            if isinstance(event := recorded.event(), SessionOpened):
+                return event
+        return None
+
+
+def _storable(value: Any) -> Any:
+    """The JSON value with every text as Postgres can hold it."""
+    match value:
+        case str():
+            return storable(value)
+        case list():
+            return [_storable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        case dict():
+            return {storable(key): _storable(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        case _:
+            return value
