@@ -1,7 +1,8 @@
 """Conversations of an owner: what a list of them shows. One row a conversation.
 
 `message_count` counts the user and assistant messages that `transcript` shows; both follow the same rules, so the two
-agree at the same position. A deletion removes the row; the next message starts it anew. An answer of a run that was
+agree at the same position. A task that another task started (an operation) has no message, nor has one whose message
+another task heard. A deletion removes the row; the next message starts it anew. An answer of a run that was
 requested before the deletion belongs to what is forgotten, so it is neither counted nor shown.
 """
 
@@ -25,6 +26,7 @@ from app.core.events import (
     MessageReceived,
     RunCancelled,
     RunFailed,
+    RunMerged,
     RunRequested,
 )
 from app.core.texts import Locale
@@ -102,6 +104,8 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
         case MessageImported():
             message = read_imported(event.message)
             return _with_message(row or _begun(recorded), recorded, message.role, message.text)
+        case RunRequested() if event.parent is not None:
+            return row
         case RunRequested():
             return _with_run(row or _begun(recorded), recorded)
         case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
@@ -111,7 +115,9 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
         case MessageInterrupted() if not event.content.strip():
             return row  # nothing to show; the run's terminal event has something
         case MessageAnswered() | MessageInterrupted() | RunFailed() | RunCancelled():
-            return _without_run(row, recorded)
+            return _without_run(row, recorded, messages=1)
+        case RunMerged():
+            return _without_run(row, recorded, messages=0)
         case _:
             return row
 
@@ -122,12 +128,12 @@ def _with_run(row: Conversation, recorded: Recorded) -> Conversation:
     return _changed(row, recorded, open_tasks=(*row.open_tasks, recorded.task_id))
 
 
-def _without_run(row: Conversation, recorded: Recorded) -> Conversation:
-    """A run shows one message: its answer, what there was of it, or why there is none."""
+def _without_run(row: Conversation, recorded: Recorded, *, messages: int) -> Conversation:
+    """A run shows one message: its answer, what there was of it, or why there is none. A merged one shows none."""
     if recorded.task_id not in row.open_tasks:
         return row
     open_tasks = tuple(task_id for task_id in row.open_tasks if task_id != recorded.task_id)
-    return _changed(row, recorded, open_tasks=open_tasks, message_count=row.message_count + 1)
+    return _changed(row, recorded, open_tasks=open_tasks, message_count=row.message_count + messages)
 
 
 def _with_message(row: Conversation, recorded: Recorded, role: str, content: str) -> Conversation:
@@ -150,7 +156,7 @@ def _changed(row: Conversation, recorded: Recorded, **fields: Any) -> Conversati
 
 PROJECTION = Projection(
     name="conversations",
-    version=1,
+    version=2,
     row=Conversation,
     ddl=DDL,
     key=("owner", "conversation_id"),
@@ -165,6 +171,7 @@ PROJECTION = Projection(
         RunRequested,
         RunFailed,
         RunCancelled,
+        RunMerged,
     ),
     key_of=key_of,
     apply=apply,

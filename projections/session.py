@@ -151,6 +151,7 @@ class Session:
             if position not in (page.start, before):
                 self._ahead.pop(place, None)
                 self._checkpoints.reached(*place, position)
+                self._moved()  # another node has folded it: whoever waits for that has to be told
                 return None
             stored = stored | loaded
         folded = fold(projection, stored, page.entries, touched)

@@ -8,12 +8,14 @@ hidden, when the run is requested, gathers routing, thinking and tool calls, and
     run.failed            the sentence that says why                 `status` "failed", if nothing was shown before
     run.cancelled         the locale's sentence for it               `status` "cancelled", if nothing was shown before
 
+A task whose message another one heard shows nothing of its own. The call of a long-running tool says
+`operation_pending` until the operation's result takes the place of that.
+
 Imported messages are shown by their role; those of roles other than user and assistant only to readers who ask. A
 deletion of the conversation removes all of its rows; what a run from before the deletion says after it is not shown.
 """
 
-from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -26,22 +28,31 @@ from app.core.events import (
     MessageImported,
     MessageInterrupted,
     MessageReceived,
-    ModelAnswered,
+    OperationFinished,
     RunCancelled,
     RunFailed,
+    RunMerged,
     RunRequested,
-    ToolCalled,
-    ToolReturned,
 )
 from app.core.texts import Locale, text
 from projections.imported import ImportedMessage, read_imported
 from projections.projection import Key, Projection, conversation_key, event_types
-from projections.transcript_reads import Found, Message, Page, page, search
+from projections.transcript_cards import (
+    Card,
+    Metadata,
+    Shown,
+    ToolCard,
+    Working,
+    changed,
+    joined,
+    with_step,
+    worked,
+)
+from projections.transcript_reads import Found, Message, Page, listed, page, search
 
-__all__ = ["PROJECTION", "Card", "Found", "Message", "Page", "apply", "page", "search"]
+__all__ = ["PROJECTION", "Card", "Found", "Message", "Page", "apply", "listed", "page", "search"]
 
 ERROR_CHARS_MAX = 200
-
 # The index leaves out what is not searched. A tsvector has at most 1 MiB, which 100 000 characters never fill.
 DDL = """
 CREATE TABLE IF NOT EXISTS transcript (
@@ -66,59 +77,6 @@ CREATE INDEX IF NOT EXISTS transcript_words ON transcript USING gin (to_tsvector
 """
 
 
-class ToolCard(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """A tool call with its outcome. `arguments` is JSON text as the model wrote it; no `result`: not returned."""
-
-    call_id: str
-    name: str
-    arguments: str
-    step: int = 0
-    result: str | None = None
-    error_class: str | None = None
-    duration_ms: int = 0
-
-
-class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What stands around a message. Fields that equal their default are not there."""
-
-    offset: int = 0
-    task_id: UUID | None = None
-    status: str | None = None
-    error: str | None = None
-    error_class: str | None = None
-    matched_skill: str | None = None
-    confidence: float | None = None
-    routing_method: str | None = None
-    mode: str | None = None
-    agent: str | None = None
-    model: str | None = None
-    fallback: bool = False
-    thinking: str = ""
-    tool_calls: tuple[ToolCard, ...] = ()
-    sources: tuple[str, ...] = ()
-    client_message_id: str | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    refusal: str | None = None
-
-
-class Card(msgspec.Struct, frozen=True, gc=False):
-    """A row. Hidden while `shown_offset` is None; `last_offset` is that of the last event that changed it."""
-
-    owner: str
-    conversation_id: str
-    message_key: str
-    id: str
-    role: str
-    content: str
-    last_offset: int
-    shown_at: datetime | None = None
-    shown_offset: int | None = None
-    tool_call_id: str | None = None
-    locale: Locale = "en"
-    metadata: Metadata = Metadata()
-
-
 def key_of(recorded: Recorded, event: Event) -> Key | None:
     conversation = conversation_key(recorded.stream)
     if conversation is None:
@@ -128,6 +86,10 @@ def key_of(recorded: Recorded, event: Event) -> Key | None:
             message_key = f"message/{event.message_id}"
         case MessageImported():
             message_key = f"imported/{event.index}"
+        case OperationFinished():  # belongs to the message whose call started it
+            if not event.parent:
+                return None
+            message_key = f"task/{UUID(event.parent).hex}"
         case _ if recorded.task_id is not None:
             message_key = f"task/{recorded.task_id.hex}"
         case MessageAnswered() | MessageInterrupted():
@@ -146,23 +108,24 @@ def apply(row: Card | None, recorded: Recorded, event: Event) -> Card | None:
             )
         case MessageImported():
             return _imported(_begun(recorded, event, "user"), recorded, read_imported(event.message))
+        case RunRequested() if event.parent is not None:  # shows nothing of its own
+            return None
         case RunRequested():
             return _requested(_begun(recorded, event, "assistant"), recorded, event)
         case MessageAnswered() | MessageInterrupted() if row is None and recorded.task_id is None:
             return _answered(_begun(recorded, event, "assistant"), recorded, event)
         case _ if row is None:  # of a run from before a deletion
             return None
-        case ModelAnswered():
-            return _thought(row, recorded, event)
-        case ToolCalled():
-            card = ToolCard(event.call_id, event.name, event.arguments, event.step)
-            return _with_tool(row, recorded, card)
-        case ToolReturned():
-            return _with_result(row, recorded, event)
         case MessageAnswered() | MessageInterrupted():
             return _answered(row, recorded, event)
         case RunFailed() | RunCancelled():
             return _ended(row, recorded, event)
+        case RunMerged():
+            return row if row.shown_offset is not None else None
+        case _ if isinstance(event, Working):
+            return worked(row, recorded, event)
+        case _ if isinstance(event, Shown):
+            return with_step(row, recorded, event)
         case _:
             return row
 
@@ -206,41 +169,13 @@ def _imported_call(call: dict[str, Any]) -> ToolCard:
     )
 
 
-def _thought(row: Card, recorded: Recorded, event: ModelAnswered) -> Card:
-    before_tools = event.answer.text if event.answer.tool_calls else ""
-    return _changed(
-        row,
-        recorded,
-        model=event.answer.model,
-        thinking=_joined(row.metadata.thinking, event.answer.thinking, before_tools),
-    )
-
-
-def _with_tool(row: Card, recorded: Recorded, card: ToolCard) -> Card:
-    # A step has one call; recorded again after a crash, it is the same call once more.
-    others = tuple(known for known in row.metadata.tool_calls if known.step != card.step)
-    return _changed(row, recorded, tool_calls=(*others, card))
-
-
-def _with_result(row: Card, recorded: Recorded, event: ToolReturned) -> Card:
-    tool_calls = tuple(
-        msgspec.structs.replace(
-            card, result=event.content, error_class=event.error_class, duration_ms=event.duration_ms
-        )
-        if card.step == event.step
-        else card
-        for card in row.metadata.tool_calls
-    )
-    return _changed(row, recorded, tool_calls=tool_calls)
-
-
 def _answered(row: Card, recorded: Recorded, event: MessageAnswered | MessageInterrupted) -> Card:
     if isinstance(event, MessageInterrupted):
         if not event.content.strip() and recorded.task_id is not None:
             return msgspec.structs.replace(row, id=event.message_id, last_offset=recorded.offset)
         metadata = msgspec.structs.replace(row.metadata, status="interrupted")
     else:
-        thinking = _joined(row.metadata.thinking, event.thinking)
+        thinking = joined(row.metadata.thinking, event.thinking)
         metadata = msgspec.structs.replace(row.metadata, fallback=event.fallback, thinking=thinking)
     return _shown(row, recorded, event.message_id, event.content, metadata)
 
@@ -252,7 +187,7 @@ def _ended(row: Card, recorded: Recorded, event: RunFailed | RunCancelled) -> Ca
     else:
         status, content, fields = "cancelled", text("cancelled", row.locale), {}
     if row.shown_offset is not None:
-        return _changed(row, recorded, **fields)
+        return changed(row, recorded, **fields)
     metadata = msgspec.structs.replace(row.metadata, status=status, **fields)
     return _shown(row, recorded, row.id, content, metadata)
 
@@ -269,22 +204,9 @@ def _shown(row: Card, recorded: Recorded, message_id: str, content: str, metadat
     )
 
 
-def _changed(row: Card, recorded: Recorded, **fields: Any) -> Card:
-    metadata = msgspec.structs.replace(row.metadata, **fields)
-    return msgspec.structs.replace(row, last_offset=recorded.offset, metadata=metadata)
-
-
-def _joined(known: str, *more: str) -> str:
-    """Thinking in paragraphs; what is there already is not said again."""
-    for paragraph in more:
-        if paragraph.strip() and paragraph not in known:
-            known = f"{known}\n\n{paragraph}" if known else paragraph
-    return known
-
-
 PROJECTION = Projection(
     name="transcript",
-    version=1,
+    version=2,
     row=Card,
     ddl=DDL,
     key=("owner", "conversation_id", "message_key"),
@@ -295,11 +217,11 @@ PROJECTION = Projection(
         MessageAnswered,
         MessageInterrupted,
         RunRequested,
-        ModelAnswered,
-        ToolCalled,
-        ToolReturned,
         RunFailed,
         RunCancelled,
+        RunMerged,
+        *get_args(Working),
+        *get_args(Shown),
     ),
     key_of=key_of,
     apply=apply,

@@ -83,6 +83,22 @@ async def page(
     return Page(newest, heads[0].head)
 
 
+async def listed(
+    pool: AsyncConnectionPool, owner: str, conversation_id: str, *, limit: int = 50, offset: int = 0
+) -> list[Message]:
+    """Shown messages of every role, oldest first: at most 1 000 behind the first `offset` ones."""
+    key = (owner, conversation_id)
+    messages = await fetch_rows(
+        pool,
+        Message,
+        f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
+        "AND shown_offset IS NOT NULL ORDER BY shown_offset LIMIT %s OFFSET %s",
+        (*key, max(0, min(limit, PAGE_MAX)), max(0, offset)),
+    )
+    await _add_imported_results(pool, key, messages)
+    return messages
+
+
 async def search(
     pool: AsyncConnectionPool, owner: str, conversation_id: str | None, query: str, *, limit: int = 20
 ) -> list[Found]:

@@ -13,15 +13,21 @@ from app.core.streams import InvalidConversationId
 from app.core.texts import Locale, text
 from app.log.errors import IdempotencyMismatch, LogOverloaded, LogUnavailable, PayloadTooLarge
 from app.runs.refused import (
+    AgentUnknown,
     ClientMessageIdInvalid,
     ClientMessageIdReused,
+    ConversationBusy,
     MessageEmpty,
     MessageTooLong,
     ModeMissing,
     Refused,
+    RequestNotOpen,
+    SessionIsClosed,
     SkillUnknown,
     TooManyRuns,
+    TooManyTasks,
 )
+from app.runs.sessions import MetadataTooLong, SessionTaken, SessionUnknown
 from projections.runner import ProjectionLag
 
 logger = structlog.get_logger(__name__)
@@ -38,6 +44,14 @@ STATUS: dict[type[Exception], int] = {
     ClientMessageIdInvalid: 400,
     ClientMessageIdReused: 409,
     TooManyRuns: 503,
+    AgentUnknown: 404,
+    ConversationBusy: 409,
+    TooManyTasks: 429,
+    RequestNotOpen: 409,
+    SessionUnknown: 404,
+    SessionIsClosed: 400,
+    SessionTaken: 409,
+    MetadataTooLong: 413,
     IdempotencyMismatch: 409,
     LogOverloaded: 503,
     LogUnavailable: 503,

@@ -18,7 +18,7 @@ from app.runs.accept import Accepted
 from projections import conversations, transcript
 
 READ_YOUR_WRITES_SECONDS = 5.0
-VIEWS = ("conversations", "transcript", "tasks")
+VIEWS = ("conversations", "transcript", "tasks", "sessions")
 LIFTED = (
     "message_type",
     "expert_id",
@@ -50,7 +50,10 @@ class ChatBody(msgspec.Struct, frozen=True):
 
 
 class ChatAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`status` is completed, failed or cancelled; `message` is the answer or one sentence about what went wrong."""
+    """`status` is completed, failed, cancelled or steered (the task `merged_into` answers the message); `message` is
+    the answer or one sentence about what went wrong. `fallback_status` and `error_struct` where the last tier of the
+    fallback chain answered.
+    """
 
     conversation_id: str
     message: str
@@ -61,6 +64,9 @@ class ChatAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     matched_skill: str | None = None
     routing_method: str | None = None
     confidence: float | None = None
+    merged_into: str | None = None
+    fallback_status: dict[str, Any] | None = None
+    error_struct: dict[str, Any] | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -125,6 +131,9 @@ async def chat(services: Services, principal: Principal, data: ChatBody) -> Chat
                 route.skill,
                 route.method,
                 route.confidence,
+                shown.merged_into,
+                shown.fallback and shown.fallback.fallback_status,
+                shown.fallback and shown.fallback.error_struct,
             )
     return ChatAnswer(
         accepted.conversation_id,

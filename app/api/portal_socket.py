@@ -1,25 +1,27 @@
-"""The portal's socket (wire contract, section 1): chat, cancel, resume, ping.
+"""The portal's socket (wire contract, section 1): chat, cancel, resume, replies to what runs ask, ping.
 
 The socket only follows tasks; they belong to the process and go on without it.
 """
 
 import asyncio
-from typing import Any, assert_never
+from typing import assert_never
 from uuid import UUID
 
 import msgspec
 from litestar import WebSocket, websocket
 
-from app.api import errors
+from app.api import requests
 from app.api.portal import ChatBody, accept, caught_up
-from app.api.portal_wire import Ended, socket_frame
+from app.api.portal_wire import Ended, Routed, Shown, Step, socket_frame
+from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
-from app.api.sockets import CLOSE_INTERNAL, CLOSE_TRY_AGAIN, FrameError, Line, open_line
+from app.api.socket_loop import attend, decoded, demand_writer, sentence_of
+from app.api.sockets import Line, open_line
 from app.api.turns import follow
 from app.core import streams
 from app.core.envelope import user_actor
 from app.core.texts import text
-from app.log.errors import HoleInLog, LogError
+from app.log.errors import HoleInLog
 from projections import tasks
 
 FOLLOWED_MAX = 64
@@ -30,7 +32,10 @@ class Chat(ChatBody, frozen=True, tag="chat"):
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
-    """Cancel the running task of this socket."""
+    """Cancel the running task of this socket: the oldest of the conversation that was chatted in last. `task_id`:
+    another one of those that it follows."""
+
+    task_id: str | None = None
 
 
 class Resume(msgspec.Struct, frozen=True, tag="resume"):
@@ -45,8 +50,15 @@ class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Heartbeat."""
 
 
-Frame = Chat | Cancel | Resume | Ping
-_KINDS: dict[str, type[Frame]] = {"chat": Chat, "cancel": Cancel, "resume": Resume, "ping": Ping}
+Frame = Chat | Cancel | Resume | Reply | ConfirmationReply | Ping
+KINDS: dict[str, type[Frame]] = {
+    "chat": Chat,
+    "cancel": Cancel,
+    "resume": Resume,
+    "reply": Reply,
+    "confirmation_reply": ConfirmationReply,
+    "ping": Ping,
+}
 
 
 class _Session:
@@ -58,6 +70,7 @@ class _Session:
         self.conversation_id: str | None = None
         self.followed: dict[UUID, asyncio.Task[None]] = {}
         self.streams: dict[UUID, str] = {}
+        self.operations: set[UUID] = set()
 
     async def chat(self, frame: Chat) -> None:
         accepted = await accept(self.services, self.line.principal, frame)
@@ -86,13 +99,20 @@ class _Session:
         after = frame.after if frame.after is not None else (task.last_offset if ended else 0)
         self._follow(stream, task_id, first_offset=task.first_offset, after=max(0, after))
 
-    async def cancel(self) -> None:
-        running = [task_id for task_id, task in self.followed.items() if not task.done()]
+    async def cancel(self, frame: Cancel) -> None:
+        running = [task_id for task_id in self.followed if self._may_cancel(task_id, frame)]
         if not running:
             await self.line.error(text("no_running_task", self.line.locale))
             return
-        task_id, by = running[-1], user_actor(self.line.principal.user_id)
+        last = self.streams[running[-1]]
+        task_id = next(task_id for task_id in running if self.streams[task_id] == last)
+        by = user_actor(self.line.principal.user_id)
         await self.services.conversations.request_cancel(task_id, self.streams[task_id], by)
+
+    def _may_cancel(self, task_id: UUID, frame: Cancel) -> bool:
+        if self.followed[task_id].done():
+            return False
+        return task_id not in self.operations if frame.task_id is None else frame.task_id == str(task_id)
 
     async def _switch(self, conversation_id: str) -> None:
         if conversation_id != self.conversation_id:
@@ -109,21 +129,56 @@ class _Session:
         )
         for old in list(self.followed)[:-FOLLOWED_MAX]:
             self.followed.pop(old).cancel()
+            self.operations.discard(old)
             del self.streams[old]
 
     async def _send_turn(self, stream: str, task_id: UUID, *, first_offset: int, after: int) -> None:
         try:
             turn = follow(self.services, stream, task_id, first_offset=first_offset, after=after)
             async for shown in turn:
-                await self.line.send(socket_frame(shown, str(task_id)))
+                await self._show(shown, stream, task_id)
                 if isinstance(shown, Ended):
                     return
         except HoleInLog as error:
             await self.line.error(str(error), task_id=str(task_id))
         except Exception as error:
-            await self.line.error(
-                errors.internal(error, self.line.locale, "portal socket"), task_id=str(task_id)
-            )
+            message = sentence_of(error, self.line.locale, "portal socket")
+            await self.line.error(message, task_id=str(task_id))
+
+    async def _show(self, shown: Shown, stream: str, task_id: UUID) -> None:
+        match shown:
+            case Ended() if task_id in self.operations:
+                return  # its result was a step
+            case Step(name="operation", data={"status": "operation_started", "operation_id": started}):
+                operation_id, offset = UUID(started), shown.offset or 0
+                self.operations.add(operation_id)
+                await self.line.send(socket_frame(shown, str(task_id)))
+                # Its task was requested in the same append, before this event.
+                self._follow(stream, operation_id, first_offset=max(1, offset - 1), after=offset)
+            case Routed() | Step() | Ended():
+                await self.line.send(socket_frame(shown, str(task_id)))
+            case _ as never:
+                assert_never(never)
+
+    async def handle(self, received: str) -> None:
+        frame = decoded(received, KINDS, self.line.locale)
+        if isinstance(frame, Chat | Cancel | Reply | ConfirmationReply):
+            demand_writer(self.line)
+        match frame:
+            case Chat():
+                await self.chat(frame)
+            case Cancel():
+                await self.cancel(frame)
+            case Resume():
+                await self.resume(frame)
+            case Reply():
+                await requests.reply(self.services, self.line.principal, frame)
+            case ConfirmationReply():
+                await requests.confirm(self.services, self.line.principal, frame)
+            case Ping():
+                await self.line.send({"type": "pong"})
+            case _ as never:
+                assert_never(never)
 
     def close(self) -> None:
         for task in self.followed.values():
@@ -132,71 +187,13 @@ class _Session:
 
 @websocket("/api/v1/portal/ws")
 async def portal_socket(socket: WebSocket, services: Services) -> None:  # pyright: ignore[reportMissingTypeArgument,reportUnknownParameterType]
-    """Frames in: chat, cancel, resume, ping. A dropped socket never stops a task."""
+    """Frames in: chat, cancel, resume, reply, confirmation_reply, ping. A dropped socket never stops a task."""
     line = await open_line(socket, services.keys, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return
     async with services.sockets.admit(line):
         session = _Session(services, line)
-        listening = asyncio.create_task(_listen(session))
-        stopping = asyncio.create_task(services.stopping.wait())
         try:
-            await asyncio.wait((listening, stopping), return_when=asyncio.FIRST_COMPLETED)
-            if listening.done() and (error := listening.exception()) is not None:
-                await line.error(errors.internal(error, line.locale, "portal socket"))  # pyright: ignore[reportArgumentType]
-                await line.close(CLOSE_INTERNAL)
+            await attend(services, line, session.handle, where="portal socket")
         finally:
-            stopping.cancel()
-            listening.cancel()
-            await asyncio.gather(listening, stopping, return_exceptions=True)
             session.close()
-            await line.close(CLOSE_TRY_AGAIN)
-
-
-async def _listen(session: _Session) -> None:
-    line, locale = session.line, session.line.locale
-    while True:
-        try:
-            received = await line.receive(session.services.options.heartbeat_seconds)
-            if received is None:
-                return
-            await _handle(session, _decoded(received, line))
-        except FrameError as error:
-            await line.error(str(error))
-        except Exception as error:
-            message = errors.sentence(error, locale)
-            if message is None and isinstance(error, LogError):
-                message = str(error)
-            await line.error(message or errors.internal(error, locale, "portal socket"))
-
-
-async def _handle(session: _Session, frame: Frame) -> None:
-    if not session.line.principal.may_write and isinstance(frame, Chat | Cancel):
-        raise FrameError(text("forbidden", session.line.locale, role=session.line.principal.role))
-    match frame:
-        case Chat():
-            await session.chat(frame)
-        case Cancel():
-            await session.cancel()
-        case Resume():
-            await session.resume(frame)
-        case Ping():
-            await session.line.send({"type": "pong"})
-        case _ as never:
-            assert_never(never)
-
-
-def _decoded(received: str, line: Line) -> Frame:
-    """Raises `FrameError` with one sentence that says what is wrong."""
-    try:
-        values: Any = msgspec.json.decode(received)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise FrameError(text("not_json", line.locale)) from None
-    kind = values.get("type") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
-    if not isinstance(kind, str) or kind not in _KINDS:
-        shown = str(kind)[:40]  # pyright: ignore[reportUnknownArgumentType]
-        raise FrameError(text("unknown_frame", line.locale, type=shown, known=", ".join(_KINDS)))
-    try:
-        return msgspec.convert(values, _KINDS[kind])
-    except msgspec.ValidationError as error:
-        raise FrameError(text("invalid_frame", line.locale, type=kind, reason=str(error))) from None

@@ -25,9 +25,12 @@ AnyRequest = Request[Any, Any, Any]
 async def chat_stream(
     request: AnyRequest, services: Services, principal: Principal, data: ChatBody
 ) -> Stream:
-    """Events: `routing`, `thinking`, `tool_call`, `tool_result`, `token`, `final_answer`, `error`; `id:` is the log
-    offset. With the header `Last-Event-ID` (and the `conversation_id` of the `routing` event) the message is not taken
-    again: the turn of that event goes on behind it."""
+    """Events: `routing`, `thinking`, `tool_call`, `tool_result`, `token`, `final_answer`, `error`, and the other steps
+    of a task under their names (`ask_human`, `confirmation_request`, `phase_changed` …); `id:` is the log offset.
+
+    With the header `Last-Event-ID` (and the `conversation_id` of the `routing` event) the message is not taken again:
+    the turn of that event goes on behind it.
+    """
     last_event_id = request.headers.get("last-event-id")
     if last_event_id is not None:
         turn = await _resumed(services, principal, data, last_event_id)
@@ -80,6 +83,13 @@ async def _events(
                 body = {"step": shown.step, "data": shown.data, "timestamp": shown.timestamp}
                 yield _event(shown.name, body, shown.offset)
             case Ended(status="completed"):
+                return
+            case Ended(status="steered"):
+                if shown.offset > after:
+                    data = {"message": shown.message, "merged_into": shown.merged_into}
+                    yield _event(
+                        "steered", {"step": 0, "data": data, "timestamp": shown.timestamp}, shown.offset
+                    )
                 return
             case Ended():
                 if shown.offset > after:

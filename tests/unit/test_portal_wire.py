@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
 import msgspec
+import pytest
 
 from app.api.portal_wire import Ended, Routed, Step, Turn, socket_frame
 from app.core import events as ev
@@ -79,3 +80,100 @@ def test_arguments_that_are_no_json_are_shown_as_they_are() -> None:
     (step,) = shown(ev.ToolCalled(1, "k", "c", "calculator", "{oops"))
     assert isinstance(step, Step)
     assert step.data["arguments"] == "{oops"
+
+
+@pytest.mark.parametrize(
+    ("event", "name", "data"),
+    [
+        (ev.HumanAsked("q", 2, "Which?", AT, "c"), "ask_human", {"question": "Which?", "request_id": "q"}),
+        (ev.HumanAnswered("q", "red", "user:a"), "human_answered", {"request_id": "q", "content": "red"}),
+        (ev.HumanUnanswered("q", "deadline"), "human_unanswered", {"reason": "deadline"}),
+        (
+            ev.ConfirmationRequested("n", 2, "shell", "ls", "why", "d", AT, "c"),
+            "confirmation_request",
+            {"confirmation_id": "n", "command": "ls", "reason": "why"},
+        ),
+        (ev.ConfirmationAnswered("n", True, "d", "user:a"), "confirmation_result", {"approved": True}),
+        (ev.ConfirmationExpired("n", "deadline"), "confirmation_result", {"approved": False}),
+        (ev.PhaseChanged("plan", "explore"), "phase_changed", {"phase": "plan", "previous": "explore"}),
+        (ev.PhaseViolated("plan", "shell"), "phase_violation", {"tool": "shell", "allowed": []}),
+        (ev.PlanDrafted(()), "plan", {"steps": []}),
+        (ev.AttemptCritiqued(1, False, "short"), "critique", {"attempt": 1, "critique": "short"}),
+        (ev.HistorySummarized("boats", 9, 4), "summary", {"content": "boats", "until": 9}),
+        (ev.OperationStarted("o", "render", "on"), "operation", {"status": "operation_started"}),
+        (
+            ev.OperationFinished("o", "render", "done"),
+            "operation",
+            {"status": "operation_finished", "content": "done"},
+        ),
+        (ev.EffectUnknown(2, "k", "c", "pay"), "effect_unknown", {"name": "pay"}),
+        (
+            ev.ModelAttemptFailed(1, "k", 1, "main", "big", "timeout", "slow"),
+            "model_attempt_failed",
+            {"tier": "main", "error_class": "timeout"},
+        ),
+        (ev.InterventionHeard(2, ()), "steered", {"messages": []}),
+    ],
+)
+def test_what_happens_besides_text_and_tools_is_a_step_under_its_name(
+    event: ev.Event, name: str, data: dict[str, object]
+) -> None:
+    (step,) = shown(event)
+    frame = socket_frame(step, TASK)
+    assert frame["data"]["event_type"] == f"turn.{name}"
+    assert frame["data"]["data"].items() >= data.items()
+    assert frame["offset"] == 1
+
+
+def test_a_task_whose_message_another_one_heard_is_steered() -> None:
+    (ended,) = shown(ev.RunMerged("other", "m"))
+    frame = socket_frame(ended, TASK)
+    assert frame["type"] == "result"
+    assert frame["data"].items() >= {"status": "steered", "merged_into": "other", "task_id": TASK}.items()
+    assert frame["data"]["message"]
+
+
+def test_an_operation_shows_its_result_alone() -> None:
+    found = shown(
+        ev.RunRequested("c", "{}", "assistant", "operation", 1, parent="other"),
+        ev.ToolCalled(1, "k", "operation", "render", "{}"),
+        ev.ToolReturned(1, "k", "operation", "render", "done"),
+        ev.OperationFinished("o", "render", "done"),
+        ev.RunCompleted(),
+    )
+    assert [type(one) for one in found] == [Step, Ended]
+
+
+def test_the_end_says_where_the_last_tier_has_answered() -> None:
+    """Only the attempts of the call that gave the answer count, and only if the last tier gave it."""
+    failed = ev.ModelAttemptFailed(1, "k", 1, "main", "big", "timeout", "slow")
+    emergency = ev.ModelAnswered(1, "k", ModelAnswer("small", "hi"), 5, 2, "emergency")
+    for events, tiers in (
+        ((ev.ModelCalled(1, "k"), failed, emergency), ["main"]),
+        ((ev.ModelCalled(1, "k"), failed, emergency, ev.ModelCalled(2, "k")), None),
+        (
+            (ev.ModelCalled(1, "k"), failed, ev.ModelAnswered(1, "k", ModelAnswer("mid"), tier="recovery")),
+            None,
+        ),
+    ):
+        ended = shown(*events, ev.MessageAnswered("a", "hi"), ev.RunCompleted())[-1]
+        assert isinstance(ended, Ended)
+        told = ended.fallback and [one["tier"] for one in ended.fallback.fallback_status["attempts"]]
+        assert told == tiers
+        assert ("fallback_status" in socket_frame(ended, TASK)["data"]) is (tiers is not None)
+
+
+def test_where_the_tiers_before_it_rest_the_last_one_is_asked_at_once() -> None:
+    emergency = ev.ModelAnswered(1, "k", ModelAnswer("small", "hi"), 5, 1, "emergency")
+    ended = shown(ev.ModelCalled(1, "k"), emergency, ev.MessageAnswered("a", "hi"), ev.RunCompleted())[-1]
+    assert isinstance(ended, Ended)
+    assert ended.fallback is not None
+    assert ended.fallback.fallback_status["attempts"] == []
+    assert ended.fallback.error_struct["error_class"] == "resting"
+    assert ended.fallback.error_struct["message"]
+
+
+def test_text_with_a_call_that_nobody_offered_is_still_the_answer_of_direct_chat() -> None:
+    answer = ModelAnswer("m", "Hello.", tool_calls=(ToolCall("c", "f"),))
+    found = shown(ev.RunRequested("m", "hi", "a", "direct_chat", 1), ev.ModelAnswered(1, "k", answer))
+    assert [type(one) for one in found] == [Routed]

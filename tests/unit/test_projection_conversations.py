@@ -77,3 +77,17 @@ def test_a_deletion_forgets_and_a_later_message_starts_anew() -> None:
     book.add(ev.RunFailed("broken", "even later"), RUN)
     (row,) = rows(book)
     assert (row.title, row.message_count, row.created_at) == ("second", 1, again.recorded_at)
+
+
+def test_operations_and_merged_tasks_count_no_message() -> None:
+    book = Book()
+    book.add(ev.MessageReceived("m1", "hi"))
+    book.add(requested(), task(1))
+    book.add(requested("{}", parent=str(task(1))), task(2))
+    book.add(ev.RunFailed("failed", "no"), task(2))
+    book.add(ev.MessageReceived("m2", "and"))
+    book.add(requested(), task(3))
+    book.add(ev.RunMerged(str(task(1)), "m2"), task(3))
+    book.add(ev.MessageAnswered("a", "hello"), task(1))
+    (row,) = fold_all(conversations.PROJECTION, book.page(conversations.PROJECTION).entries).values()
+    assert (row.message_count, row.open_tasks) == (3, ())

@@ -119,3 +119,79 @@ def test_cursors_survive_the_wire() -> None:
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(InvalidTaskCursor):
         tasks.parse_cursor(text)
+
+
+def test_a_task_waits_while_anything_that_it_asked_is_open() -> None:
+    book = running()
+    seen = []
+    for event in (
+        ev.HumanAsked("q", 2, "Which?", START),
+        ev.ConfirmationRequested("n", 3, "shell", "ls", "why", "d", START),
+        ev.RunClaimed("other", 2),
+        ev.HumanAnswered("q", "red", "user:alice"),
+        ev.ConfirmationExpired("n", "deadline"),
+        ev.ConfirmationRequested("o", 4, "shell", "ls", "why", "d", START),
+        ev.ConfirmationAnswered("o", True, "d", "user:alice"),
+        ev.HumanAsked("p", 5, "When?", START),
+        ev.HumanUnanswered("p", "run_ended"),
+    ):
+        book.add(event, RUN)
+        (row,) = rows(book)
+        seen.append((row.status, row.metadata.waits_for))
+    assert seen == [
+        ("waiting", ("q",)),
+        ("waiting", ("q", "n")),
+        ("waiting", ("q", "n")),
+        ("waiting", ("n",)),
+        ("running", ()),
+        ("waiting", ("o",)),
+        ("running", ()),
+        ("waiting", ("p",)),
+        ("running", ()),
+    ]
+
+
+def test_an_ended_task_waits_for_nobody() -> None:
+    book = running()
+    book.add(ev.HumanAsked("q", 2, "Which?", START), RUN)
+    book.add(ev.RunCancelled("user:alice"), RUN)
+    book.add(ev.HumanAnswered("q", "late", "user:alice"), RUN)
+    (row,) = rows(book)
+    assert (row.status, row.metadata.waits_for, row.is_open) == ("cancelled", (), False)
+
+
+def test_a_task_whose_message_was_heard_by_another_is_completed_and_says_by_which() -> None:
+    book = running()
+    book.add(ev.RunMerged(str(task(2)), "m1"), RUN)
+    (row,) = rows(book)
+    assert (row.status, row.progress, row.metadata.merged_into) == ("completed", 1.0, str(task(2)))
+    assert row.completed_at == book.recorded[-1].recorded_at
+
+
+def test_an_operation_is_a_task_with_a_parent_and_its_result() -> None:
+    book = running()
+    book.add(requested("{}", parent=str(RUN)), task(2))
+    book.add(ev.OperationFinished(str(task(2)), "render", "done", None, "c1", str(RUN)), task(2))
+    book.add(ev.RunCompleted(1), task(2))
+    first, operation = rows(book)
+    assert (first.metadata.parent, operation.metadata.parent) == (None, str(RUN))
+    assert operation.output_data == TaskOutput("done", "c1")
+    assert first.output_data is None
+
+
+def test_what_attempts_cost_counts_until_the_end_knows_better() -> None:
+    book = running()
+    failed = ev.ModelAttemptFailed(1, "k", 1, "main", "m", "timeout", "slow", 5, Usage(3, 0), 0.25)
+    book.add(failed, RUN)
+    book.add(ev.ModelAnswered(1, "k", ModelAnswer("m", "x", usage=Usage(10, 1)), cost_usd=0.5), RUN)
+    (row,) = rows(book)
+    assert (row.metadata.cost_usd, row.metadata.usage) == (0.75, Usage(13, 1))
+    book.add(ev.RunCompleted(1, 0, Usage(13, 1), 5, 0.8), RUN)
+    assert rows(book)[0].metadata.cost_usd == 0.8
+
+
+def test_a_phase_is_what_a_task_is_at() -> None:
+    book = running()
+    book.add(ev.PhaseChanged("plan", "explore"), RUN)
+    (row,) = rows(book)
+    assert (row.metadata.phase, row.progress_message) == ("plan", "plan")

@@ -8,7 +8,8 @@ from app.core.messages import ModelAnswer, ToolCall
 from projections import transcript
 from projections.projection import fold_all
 from projections.transcript import Card
-from tests.support.projected import Book, requested, said, task
+from projections.transcript_cards import STEPS_MAX
+from tests.support.projected import START, Book, requested, said, task
 
 RUN = task(1)
 
@@ -176,3 +177,82 @@ def test_events_of_a_newer_release_leave_rows_as_they_are() -> None:
     before = cards(book)
     book.add(ev.UnknownEvent("message.sung", '{"type":"message.sung"}'), RUN)
     assert cards(book) == before
+
+
+def operating() -> Book:
+    book = asked()
+    book.add(ev.ToolCalled(2, "k", "c1", "render", "{}"), RUN)
+    book.add(requested("{}", parent=str(RUN)), task(2))
+    book.add(ev.OperationStarted(str(task(2)), "render", "It goes on.", "c1", "{}", 2), RUN)
+    return book
+
+
+TOLD = '{"status":"operation_started","operation_id":"o","tool_name":"render","message":"It goes on."}'
+
+
+def test_an_operation_is_pending_until_its_result_takes_the_place_of_what_was_told() -> None:
+    book = operating()
+    book.add(ev.ToolReturned(2, "k", "c1", "render", TOLD), RUN)
+    book.add(ev.MessageAnswered("m2", "It is on its way."), RUN)
+    (call,) = cards(book)[1].metadata.tool_calls
+    assert (call.operation_id, call.status) == (str(task(2)), "operation_pending")
+    assert msgspec.json.decode(call.result or "")["status"] == "operation_pending"
+    book.add(ev.OperationFinished(str(task(2)), "render", "a picture", None, "c1", str(RUN)), task(2))
+    book.add(ev.RunCompleted(), task(2))
+    (call,) = cards(book)[1].metadata.tool_calls
+    assert (call.result, call.status) == ("a picture", "operation_finished")
+
+
+def test_an_operation_that_ends_before_its_start_was_told_keeps_its_result() -> None:
+    book = operating()
+    book.add(ev.OperationFinished(str(task(2)), "render", "no", "failed", "c1", str(RUN)), task(2))
+    book.add(ev.RunFailed("failed", "no"), task(2))
+    book.add(ev.ToolReturned(2, "k", "c1", "render", TOLD), RUN)
+    book.add(ev.MessageAnswered("m2", "done"), RUN)
+    assert len(cards(book)) == 2, "the operation has no message of its own"
+    (call,) = cards(book)[1].metadata.tool_calls
+    assert (call.result, call.error_class, call.status) == ("no", "failed", "operation_finished")
+
+
+def test_a_reload_has_the_steps_that_were_told_live() -> None:
+    book = asked()
+    for event in (
+        ev.PhaseChanged("plan", "explore", "done", 2, "k"),
+        ev.PhaseViolated("plan", "shell", ("search",), "c", 3, "k"),
+        ev.PlanDrafted((ev.PlanStep("Look", "#E1", "search", "{}"),), 4, "k"),
+        ev.HumanAsked("q", 5, "Which?", START),
+        ev.HumanAnswered("q", "red", "user:alice"),
+        ev.EffectUnknown(6, "k", "c", "pay"),
+    ):
+        book.add(event, RUN)
+    book.add(ev.MessageAnswered("m2", "done"), RUN)
+    steps = metadata(cards(book)[1])["steps"]
+    assert isinstance(steps, list)
+    assert [step["name"] for step in steps] == [
+        "phase_changed",
+        "phase_violation",
+        "plan",
+        "ask_human",
+        "human_answered",
+        "effect_unknown",
+    ]
+    assert steps[0] == {
+        "name": "phase_changed",
+        "data": {"phase": "plan", "previous": "explore", "reason": "done"},
+        "step": 2,
+    }
+
+
+def test_a_message_keeps_the_first_500_steps() -> None:
+    book = asked()
+    for number in range(STEPS_MAX + 1):
+        book.add(ev.PhaseChanged(str(number)), RUN)
+    book.add(ev.MessageAnswered("m2", "done"), RUN)
+    steps = cards(book)[1].metadata.steps
+    assert (len(steps), steps[-1].data["phase"]) == (500, "499")
+
+
+def test_a_message_that_another_task_heard_has_no_answer_of_its_own() -> None:
+    book = asked()
+    book.add(ev.RunMerged(str(task(2)), "m1"), RUN)
+    assert [card.role for card in cards(book)] == ["user"]
