@@ -47,6 +47,10 @@ lint: ready-to-test ## format, lint rules, types, import rules, migrations
 bench: ready-to-run ## measure this machine
 	@$(BIN)/minutebook bench $(ARGS)
 
+.PHONY: kills
+kills: ready-to-test ## kill the service again and again, and look at the log (ARGS="--kills 10000")
+	@$(BIN)/python -m tests.kills $(ARGS)
+
 .PHONY: lock
 lock: ## pin the newest versions that pyproject.toml allows (needs uv)
 	@command -v uv >/dev/null || { echo 'make lock needs uv: https://docs.astral.sh/uv/'; exit 1; }

@@ -5,6 +5,7 @@ the message, and that task ends as merged, both in one append. If it never does,
 nothing that a person said is lost.
 """
 
+import asyncio
 from contextlib import suppress
 from uuid import UUID
 
@@ -14,6 +15,8 @@ from app.log.errors import LogError
 from app.log.log import Lease, Log
 from app.runs.ledger import Ledger, patiently
 from app.runs.record import RunRecord, fold, read_events
+
+CLAIM_AGAIN_SECONDS = 0.05
 
 
 class Ears:
@@ -63,13 +66,26 @@ class Ears:
 
     async def _take(self, task_id: UUID) -> Lease | None:
         """The lease of the message's task, so that nobody else can end it; None if it is not ours to end."""
-        lease = await patiently(lambda: self._log.claim(task_id, self._log.node_id, self._ledger.ttl))
+        lease = await self._claim(task_id)
         if lease is None:
             return None
         events = await patiently(lambda: read_events(self._log.reader, self._ledger.stream, task_id))
         record = fold(events, task_id)
-        if record is None or record.ended or record.stop is not None:
-            if record is None or record.ended:
-                self.withdraw(task_id)
-            return None
-        return lease
+        if record is not None and not record.ended and record.stop is None:
+            return lease
+        if record is None or record.ended:
+            self.withdraw(task_id)
+        with suppress(LogError):
+            await self._log.release(lease)
+        return None
+
+    async def _claim(self, task_id: UUID) -> Lease | None:
+        """Waits while somebody else has it, at most the lease time: a worker of this run that died while it heard the
+        message. Had the run gone on without it, it would have gone on differently than that worker."""
+        clock = asyncio.get_running_loop().time
+        deadline = clock() + self._ledger.ttl.total_seconds()
+        while True:
+            lease = await patiently(lambda: self._log.claim(task_id, self._log.node_id, self._ledger.ttl))
+            if lease is not None or task_id in self._over or clock() >= deadline:
+                return lease
+            await asyncio.sleep(CLAIM_AGAIN_SECONDS)
