@@ -24,6 +24,37 @@ from app.core.conversation_events import (
     SessionClosed,
     SessionOpened,
 )
+from app.core.meeting_events import (
+    BoardConcluded,
+    BoardStarted,
+    ChildAnswered,
+    ChildAwaited,
+    ChildEnded,
+    ChildStarted,
+    ContractDefined,
+    Dissent,
+    ExpertCard,
+    ExpertSilent,
+    ExpertSpoke,
+    InterventionMinuted,
+    NoticeGiven,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseStarted,
+    PlanUpdated,
+    Replanned,
+    ResultReviewed,
+    RiskFlagged,
+    RoundSummarized,
+    RunTold,
+    SpeakerInterrupted,
+    StopRule,
+    TeamDissolved,
+    TeamFormed,
+    TeamPhase,
+    TeamSynthesized,
+    Vote,
+)
 from app.core.note_events import (
     AttemptCritiqued,
     HistorySummarized,
@@ -72,16 +103,27 @@ __all__ = [
     "TERMINAL_TYPES",
     "TYPES",
     "AttemptCritiqued",
+    "BoardConcluded",
+    "BoardStarted",
+    "ChildAnswered",
+    "ChildAwaited",
+    "ChildEnded",
+    "ChildStarted",
     "ConfirmationAnswered",
     "ConfirmationExpired",
     "ConfirmationRequested",
     "ConfirmationUsed",
+    "ContractDefined",
     "ConversationCreated",
     "ConversationDeleted",
     "ConversationImported",
+    "Dissent",
     "Effect",
     "EffectUnknown",
     "Event",
+    "ExpertCard",
+    "ExpertSilent",
+    "ExpertSpoke",
     "FileUploaded",
     "HistorySummarized",
     "HumanAnswered",
@@ -89,7 +131,9 @@ __all__ = [
     "HumanUnanswered",
     "Intervention",
     "InterventionHeard",
+    "InterventionMinuted",
     "LogOpened",
+    "MeetingNote",
     "MessageAnswered",
     "MessageImported",
     "MessageInterrupted",
@@ -99,13 +143,22 @@ __all__ = [
     "ModelCalled",
     "ModelFailed",
     "Note",
+    "NoticeGiven",
     "OperationFinished",
     "OperationStarted",
     "PhaseChanged",
+    "PhaseCompleted",
+    "PhaseFailed",
     "PhasePolicy",
+    "PhaseStarted",
     "PhaseViolated",
     "PlanDrafted",
     "PlanStep",
+    "PlanUpdated",
+    "Replanned",
+    "ResultReviewed",
+    "RiskFlagged",
+    "RoundSummarized",
     "RunCancelRequested",
     "RunCancelled",
     "RunClaimed",
@@ -114,19 +167,47 @@ __all__ = [
     "RunLimits",
     "RunMerged",
     "RunRequested",
+    "RunTold",
     "SessionClosed",
     "SessionOpened",
+    "SpeakerInterrupted",
+    "StopRule",
+    "TeamDissolved",
+    "TeamFormed",
+    "TeamPhase",
+    "TeamSynthesized",
     "Tier",
     "ToolCalled",
     "ToolRef",
     "ToolReturned",
     "UnknownEvent",
+    "Vote",
     "decode",
     "encode",
     "event_type",
 ]
 
-Note = PhaseChanged | PhaseViolated | PlanDrafted | AttemptCritiqued | HistorySummarized
+MeetingNote = (
+    BoardStarted
+    | ExpertSpoke
+    | ExpertSilent
+    | RoundSummarized
+    | InterventionMinuted
+    | BoardConcluded
+    | TeamFormed
+    | PlanUpdated
+    | PhaseStarted
+    | PhaseCompleted
+    | PhaseFailed
+    | Replanned
+    | ContractDefined
+    | NoticeGiven
+    | ResultReviewed
+    | RiskFlagged
+    | TeamSynthesized
+    | TeamDissolved
+)
+Note = PhaseChanged | PhaseViolated | PlanDrafted | AttemptCritiqued | HistorySummarized | MeetingNote
 """What a mode may put on record by itself (intent `TakeMinute`)."""
 
 Event = (
@@ -170,6 +251,30 @@ Event = (
     | OperationFinished
     | SessionOpened
     | SessionClosed
+    | BoardStarted
+    | ExpertSpoke
+    | ExpertSilent
+    | RoundSummarized
+    | InterventionMinuted
+    | BoardConcluded
+    | TeamFormed
+    | PlanUpdated
+    | PhaseStarted
+    | PhaseCompleted
+    | PhaseFailed
+    | Replanned
+    | ContractDefined
+    | NoticeGiven
+    | ResultReviewed
+    | RiskFlagged
+    | TeamSynthesized
+    | TeamDissolved
+    | ChildStarted
+    | ChildAwaited
+    | ChildEnded
+    | ChildAnswered
+    | RunTold
+    | SpeakerInterrupted
 )
 
 TERMINAL_TYPES = frozenset({"run.completed", "run.failed", "run.cancelled", "run.merged"})

@@ -10,6 +10,7 @@ from collections.abc import Generator
 import msgspec
 
 from app.core.events import Note, PhasePolicy, RunLimits
+from app.core.meeting_events import ExpertCard
 from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall, ToolSpec
 from app.core.texts import Locale
 
@@ -21,6 +22,9 @@ class CallModel(msgspec.Struct, frozen=True, tag="call_model", omit_defaults=Tru
 
     request: ModelRequest
     aside: bool = False
+    speaker: str = ""
+    round: int = 0
+    purpose: str = ""
 
 
 class CallTool(msgspec.Struct, frozen=True, tag="call_tool"):
@@ -37,14 +41,53 @@ class Listen(msgspec.Struct, frozen=True, tag="listen"):
     """Ask for what people have said to the run since. Stands alone in its tuple, is no step, and never waits."""
 
 
-Intent = CallModel | CallTool | TakeMinute | Listen
+class ChildSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A run that another one starts. `tools` None: all of the parent's. `agent` is who it is called in the log."""
+
+    input: str
+    agent: str
+    mode: str = "react"
+    system_prompt: str = ""
+    tools: tuple[str, ...] | None = None
+    model: str | None = None
+    limits: RunLimits = RunLimits()
+    expert_id: str = ""
+
+
+class StartRun(msgspec.Struct, frozen=True, tag="start_run"):
+    """Start a child run; it goes on by itself. The outcome is its id."""
+
+    spec: ChildSpec
+
+
+class AwaitRun(msgspec.Struct, frozen=True, tag="await_run"):
+    """Wait for the first of these child runs to end; with `or_word`, also for a person to say something. Stands alone
+    in its tuple."""
+
+    children: tuple[str, ...]
+    or_word: bool = False
+
+
+class TellRun(msgspec.Struct, frozen=True, tag="tell_run"):
+    """Say something to a child run, which hears it when it listens next."""
+
+    to: str
+    content: str
+
+
+Intent = CallModel | CallTool | TakeMinute | Listen | StartRun | AwaitRun | TellRun
 
 
 class ModelFailure(msgspec.Struct, frozen=True):
-    """A model call that failed for good. `message` is one sentence for people."""
+    """A model call that failed for good. `message` is one sentence for people, `partial` what there was of the answer.
+
+    A call with a speaker also fails as `interrupted` (a person cut it short) and as `budget_exceeded`, for the meeting
+    to go on or to conclude; without one, a budget ends the run.
+    """
 
     error_class: str
     message: str
+    partial: str = ""
 
 
 class ToolResult(msgspec.Struct, frozen=True):
@@ -66,7 +109,22 @@ class Heard(msgspec.Struct, frozen=True):
     messages: tuple[str, ...] = ()
 
 
-Outcome = ModelAnswer | ModelFailure | ToolResult | Noted | Heard
+class Started(msgspec.Struct, frozen=True):
+    """The child run is on its way."""
+
+    child: str
+
+
+class RunEnded(msgspec.Struct, frozen=True):
+    """A child run has ended; `child` is empty where a person has spoken instead (then listen)."""
+
+    child: str = ""
+    content: str = ""
+    error_class: str | None = None
+    tokens: int = 0
+
+
+Outcome = ModelAnswer | ModelFailure | ToolResult | Noted | Heard | Started | RunEnded
 
 
 class RunStart(msgspec.Struct, frozen=True):
@@ -88,6 +146,8 @@ class RunStart(msgspec.Struct, frozen=True):
     summary: str = ""
     unsummarized: tuple[ChatMessage, ...] = ()
     unsummarized_until: int = 0
+    experts: tuple[ExpertCard, ...] = ()
+    rounds: int = 0
 
 
 class RunAborted(Exception):
@@ -119,7 +179,7 @@ def ask_model(
             return outcome
         case ModelFailure(error_class, message):
             raise RunAborted(error_class, message)
-        case ToolResult() | Noted() | Heard():
+        case ToolResult() | Noted() | Heard() | Started() | RunEnded():
             raise TypeError("a model call was sent the outcome of something else")
 
 
@@ -134,6 +194,27 @@ def use_tools(
 def take_minute(note: Note) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], None]:
     """Put a note on record from within a mode (`yield from`)."""
     yield (TakeMinute(note),)
+
+
+def start_run(spec: ChildSpec) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], str]:
+    """The id of a new child run (`yield from`)."""
+    (outcome,) = yield (StartRun(spec),)
+    return outcome.child if isinstance(outcome, Started) else ""
+
+
+def await_run(
+    children: tuple[str, ...], *, or_word: bool = False
+) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], RunEnded]:
+    """The first of these child runs that ends (`yield from`)."""
+    (outcome,) = yield (AwaitRun(children, or_word),)
+    if not isinstance(outcome, RunEnded):
+        raise TypeError("waiting for a child run was sent the outcome of something else")
+    return outcome
+
+
+def tell_run(to: str, content: str) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], None]:
+    """Say something to a child run (`yield from`)."""
+    yield (TellRun(to, content),)
 
 
 def listen() -> Generator[tuple[Intent, ...], tuple[Outcome, ...], tuple[str, ...]]:

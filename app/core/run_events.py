@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from app.core.meeting_events import ExpertCard
 from app.core.messages import ModelAnswer, ToolSpec, Usage
 
 Effect = Literal["pure", "idempotent", "once"]
@@ -49,7 +50,8 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     Of the conversation up to the first claim's `history_until` the newest `max_history` messages are shown to a model.
     `parent` is the task that started this one (an operation, a child run); it does not wait for its turn in the
     conversation. The `message_id` of an operation is the id of the tool call. `steers` is the running task that may
-    hear this message as an intervention.
+    hear this message as an intervention. `experts` and `rounds` are those of a board or team (its moderator or lead
+    first); `expert_id` is who works in this child run of a team.
     """
 
     message_id: str
@@ -70,6 +72,9 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     phases: tuple[PhasePolicy, ...] = ()
     parent: str | None = None
     steers: str | None = None
+    experts: tuple[ExpertCard, ...] = ()
+    rounds: int = 0
+    expert_id: str = ""
 
 
 class RunClaimed(msgspec.Struct, frozen=True, tag_field="type", tag="run.claimed", omit_defaults=True):
@@ -86,12 +91,19 @@ class RunClaimed(msgspec.Struct, frozen=True, tag_field="type", tag="run.claimed
 
 
 class ModelCalled(msgspec.Struct, frozen=True, tag_field="type", tag="model.called", omit_defaults=True):
-    """Intent. `step` counts the run's intents from 1; `key` is the digest of the operation and its arguments."""
+    """Intent. `step` counts the run's intents from 1; `key` is the digest of the operation and its arguments.
+
+    `speaker` is the id of the expert who speaks, `purpose` what for (`speech`, `summary`, `conclusion`, `plan`,
+    `review`, `synthesis`).
+    """
 
     step: int
     key: str
     model: str | None = None
     aside: bool = False
+    speaker: str = ""
+    round: int = 0
+    purpose: str = ""
 
 
 class ModelAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="model.answered", omit_defaults=True):

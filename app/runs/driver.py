@@ -30,6 +30,7 @@ from app.core.events import (
 )
 from app.core.ids import derived_id
 from app.core.intents import (
+    AwaitRun,
     CallModel,
     CallTool,
     Heard,
@@ -39,7 +40,9 @@ from app.core.intents import (
     Noted,
     Outcome,
     RunAborted,
+    StartRun,
     TakeMinute,
+    TellRun,
     intent_key,
 )
 from app.core.messages import Usage
@@ -275,7 +278,7 @@ class Driver:
                 if ref is not None and ref.long_running:
                     effect = "idempotent"  # to start it again finds the operation; its own task has the tool's effect
                 return ToolCalled(one.step, one.key, call.id, call.name, call.arguments, effect)
-            case TakeMinute() | Listen():
+            case TakeMinute() | Listen() | StartRun() | AwaitRun() | TellRun():
                 raise TypeError("a note and a listening are no calls")
             case _ as never:
                 assert_never(never)

@@ -23,7 +23,17 @@ from app.core.events import (
     ToolReturned,
 )
 from app.core.ids import derived_id
-from app.core.intents import CallModel, CallTool, Intent, Listen, TakeMinute, ToolResult
+from app.core.intents import (
+    AwaitRun,
+    CallModel,
+    CallTool,
+    Intent,
+    Listen,
+    StartRun,
+    TakeMinute,
+    TellRun,
+    ToolResult,
+)
 from app.core.messages import ModelAnswer, ModelRequest, ToolCall, storable
 from app.core.streams import conversation_key
 from app.core.texts import Locale, text
@@ -112,7 +122,7 @@ class Effects:
                 return await self._call_model(one.step, one.key, request, aside=aside)
             case CallTool(call):
                 return await self._call_tool(one.step, one.key, call)
-            case TakeMinute() | Listen():
+            case TakeMinute() | Listen() | StartRun() | AwaitRun() | TellRun():
                 raise TypeError("a note and a listening are not carried out")
             case _ as never:
                 assert_never(never)
