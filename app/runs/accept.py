@@ -22,12 +22,14 @@ from app.core.events import (
     MessageReceived,
     RunCancelRequested,
     RunRequested,
+    SpeakerInterrupted,
 )
 from app.core.ids import derived_id, named_id, new_id
 from app.core.messages import storable
 from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
 from app.log.log import Appended, Log
 from app.runs import refused
+from app.runs.meetings import MEETING_MODES
 from app.runs.people import reply_key, task_of
 from app.runs.record import RunRecord, fold, read_events
 from app.runs.roster import Roster
@@ -36,10 +38,13 @@ from app.runs.turn import OpenTasks, open_tasks
 Busy = Literal["queue", "steer", "reject"]
 R = TypeVar("R", HumanAsked, ConfirmationRequested)
 TASKS_MAX = 4
+INTERVENTIONS_MAX = 50
 ATTEMPTS_MAX = 20
 MESSAGE_BYTES_MAX = 256 * 1024
 CLIENT_MESSAGE_ID_CHARS_MAX = 200
 PAGE_EVENTS = 100
+COMMANDED = frozenset({"prefix", "explicit"})
+"""How messages are routed that name a mode or skill of their own: to a meeting they are no intervention."""
 ALIVE_TYPES = frozenset(
     {"conversation.created", "conversation.imported", "message.received", "message.imported"}
 )
@@ -105,7 +110,8 @@ class Conversations:
     """What people do to conversations. `admit` may refuse a message before anything is written.
 
     `busy` says what becomes of a message while a task of its conversation runs: it waits for its turn, it is heard by
-    that task, or it is refused. At most `tasks_max` tasks of a conversation run or wait.
+    that task, or it is refused. A board or team always hears it. At most `tasks_max` tasks of a conversation run or
+    wait, and at most 50 words to a meeting are unheard.
     """
 
     def __init__(
@@ -153,8 +159,12 @@ class Conversations:
             conversation_id = str(named_id("conversation", owner, client_message_id) if named else new_id())
         stream = streams.conversation(owner, conversation_id)
         seed = new_id() if client_message_id is None else named_id("message", stream, client_message_id)
+        meeting = chosen.route.meeting
         received = MessageReceived(
-            message_id_of(seed), content, client_message_id, tuple(map(storable, sources))
+            message_id_of(seed),
+            content if meeting is None else meeting.kept,
+            client_message_id,
+            tuple(map(storable, sources)),
         )
         by, task_id, said_id = (
             actor or user_actor(owner),
@@ -194,6 +204,20 @@ class Conversations:
             asked = RunCancelRequested(by, storable(reason))
             event = NewEvent(new_id(), asked, by, task_id, record.requested_id, record.correlation_id)
             await self._log.append(stream, [event])
+        return True
+
+    async def interrupt(self, task_id: UUID, stream: str, by: str) -> bool:
+        """Cut short whoever speaks now on this board or in this team; it goes on. `by` is an actor. False: no such
+        meeting is being held here."""
+        record = fold(await read_events(self._log.reader, stream, task_id), task_id)
+        if record is None or record.ended or record.began_at is None:
+            return False
+        if record.requested.mode not in MEETING_MODES:
+            return False
+        cut = NewEvent(
+            new_id(), SpeakerInterrupted(by), by, task_id, record.requested_id, record.correlation_id
+        )
+        await self._log.append(stream, [cut])
         return True
 
     async def reply(self, stream: str, request_id: str, content: str, by: str) -> None:
@@ -259,8 +283,9 @@ class Conversations:
     async def _append_in_turn(self, draft: _Draft) -> tuple[OpenTasks, Appended]:
         for attempt in range(ATTEMPTS_MAX):
             found = await open_tasks(self._log.reader, draft.stream)
-            entering = await self._may_enter(draft, found)
-            asked = draft.steered(self._steers(found)) if entering else draft
+            meeting = await self._meeting(draft, found)
+            entering = await self._may_enter(draft, found, into=meeting)
+            asked = draft.steered(meeting or self._steers(found)) if entering else draft
             # A run may append faster than anybody can look: the last attempt goes without the condition.
             expected = found.head if attempt < ATTEMPTS_MAX - 1 or found.head == 0 else None
             try:
@@ -269,16 +294,28 @@ class Conversations:
                 continue
         raise LogOverloaded("the conversation changes faster than a message can be added")
 
-    async def _may_enter(self, draft: _Draft, found: OpenTasks) -> bool:
-        """Whether there is room for another task. Raises `TooManyTasks`, `ConversationBusy`. False: it is there."""
-        full = len(found.tasks) >= self._tasks_max
-        if not full and not (found.tasks and self._busy == "reject"):
+    async def _may_enter(self, draft: _Draft, found: OpenTasks, *, into: UUID | None) -> bool:
+        """Whether there is room for another task, or for a further word to the meeting `into`. Raises `TooManyTasks`,
+        `ConversationBusy`. False: it is there."""
+        limit = self._tasks_max if into is None else max(self._tasks_max, INTERVENTIONS_MAX)
+        full = len(found.tasks) >= limit
+        if not full and (into is not None or not (found.tasks and self._busy == "reject")):
             return True
         if draft.client_message_id is not None and await read_events(
             self._log.reader, draft.stream, draft.task_id
         ):
             return False
-        raise refused.TooManyTasks(limit=self._tasks_max) if full else refused.ConversationBusy
+        raise refused.TooManyTasks(limit=limit) if full else refused.ConversationBusy
+
+    async def _meeting(self, draft: _Draft, found: OpenTasks) -> UUID | None:
+        """The board or team whose turn it is, and which is to hear the message, whatever `busy` says: a message is a
+        word to it unless it is a command."""
+        if not found.tasks or draft.route.meeting is not None or draft.route.method in COMMANDED:
+            return None
+        (first,) = await self._log.reader.stream(draft.stream, after=found.tasks[0].offset - 1, limit=1)
+        event = first.event()
+        held = isinstance(event, RunRequested) and event.mode in MEETING_MODES
+        return found.tasks[0].task_id if held and first.task_id != draft.task_id else None
 
     def _steers(self, found: OpenTasks) -> UUID | None:
         """The running task that is to hear the message."""

@@ -14,7 +14,7 @@ from app.core.ids import derived_id
 from app.log.errors import LogError
 from app.log.log import Lease, Log
 from app.runs.ledger import Ledger, patiently
-from app.runs.record import RunRecord, fold, read_events
+from app.runs.record import RunRecord, ear_key, fold, read_events
 
 CLAIM_AGAIN_SECONDS = 0.05
 
@@ -26,24 +26,39 @@ class Ears:
         self._log = log
         self._record = record
         self._ledger = ledger
-        self._said: dict[UUID, Intervention] = dict(record.steering)
-        self._over: set[UUID] = set()
+        self._said: dict[str, Intervention] = dict(record.steering)
+        self._over: set[str] = set()
+
+    @property
+    def has_word(self) -> bool:
+        """Whether there is something to hear."""
+        return bool(self._said)
 
     def say(self, message: Intervention) -> None:
         """Somebody has said this to the run."""
-        task_id = UUID(message.task_id)
-        if task_id not in self._over:
-            self._said.setdefault(task_id, message)
+        key = ear_key(message)
+        if key not in self._over:
+            self._said.setdefault(key, message)
 
     def withdraw(self, task_id: UUID) -> None:
         """The message's own task has ended: there is nothing to hear any more."""
-        self._over.add(task_id)
-        self._said.pop(task_id, None)
+        self._withdraw(str(task_id))
+
+    def _withdraw(self, key: str) -> None:
+        self._over.add(key)
+        self._said.pop(key, None)
 
     async def hear(self, step: int) -> tuple[str, ...]:
         """All that was said since the last time, put on record behind `step`. Raises what the ledger raises."""
-        leases = {task_id: await self._take(task_id) for task_id in list(self._said)}
-        heard = [self._said[task_id] for task_id, lease in leases.items() if lease is not None]
+        leases: dict[str, Lease] = {}
+        heard: list[Intervention] = []
+        for key, message in list(self._said.items()):
+            if message.task_id:
+                lease = await self._take(UUID(message.task_id))
+                if lease is None:
+                    continue
+                leases[key] = lease
+            heard.append(message)
         if not heard:
             return ()
         ledger, into = self._ledger, str(self._record.task_id)
@@ -55,13 +70,14 @@ class Ears:
                 RunMerged(into, message.message_id), "ended", on_record.id, task_id=UUID(message.task_id)
             )
             for message in heard
+            if message.task_id
         ]
         await ledger.append([on_record, *merged])
-        for task_id, lease in leases.items():
-            if lease is not None:
-                self.withdraw(task_id)
-                with suppress(LogError):
-                    await self._log.release(lease)
+        for message in heard:
+            self._withdraw(ear_key(message))
+        for lease in leases.values():
+            with suppress(LogError):
+                await self._log.release(lease)
         return tuple(message.content for message in heard)
 
     async def _take(self, task_id: UUID) -> Lease | None:
@@ -86,6 +102,6 @@ class Ears:
         deadline = clock() + self._ledger.ttl.total_seconds()
         while True:
             lease = await patiently(lambda: self._log.claim(task_id, self._log.node_id, self._ledger.ttl))
-            if lease is not None or task_id in self._over or clock() >= deadline:
+            if lease is not None or str(task_id) in self._over or clock() >= deadline:
                 return lease
             await asyncio.sleep(CLAIM_AGAIN_SECONDS)

@@ -5,10 +5,11 @@ tool call ──► operation (long-running tool)            ──► started: 
           ──► called
 """
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import datetime
-from typing import assert_never
+from typing import Any, assert_never
 from uuid import UUID
 
 import msgspec
@@ -100,6 +101,7 @@ class Effects:
         now: Callable[[], datetime],
     ) -> None:
         self._partial: dict[int, list[str]] = {}
+        self._speaking: asyncio.Future[None] | None = None
         self._model = model
         self._toolbox = toolbox
         self._live = live
@@ -118,17 +120,17 @@ class Effects:
     async def carry_out(self, one: Numbered) -> Closed:
         """The outcome of a call. Raises only what the ledger raises, and cancellations."""
         match one.intent:
-            case CallModel(request, aside):
-                return await self._call_model(one.step, one.key, request, aside=aside)
+            case CallModel(request, aside, speaker):
+                return await self._call_model(one.step, one.key, request, aside=aside, speaks=bool(speaker))
             case CallTool(call):
                 return await self._call_tool(one.step, one.key, call)
             case TakeMinute() | Listen() | StartRun() | AwaitRun() | TellRun():
-                raise TypeError("a note and a listening are not carried out")
+                raise TypeError("only calls of models and tools are carried out here")
             case _ as never:
                 assert_never(never)
 
     async def _call_model(
-        self, step: int, key: str, request: ModelRequest, *, aside: bool
+        self, step: int, key: str, request: ModelRequest, *, aside: bool, speaks: bool
     ) -> ModelAnswered | ModelFailed:
         """The live answer stays open and sealed; `close` ends it."""
         began = time.monotonic()
@@ -139,7 +141,8 @@ class Effects:
             answer_id, stream=self._stream, task_id=self._task_id, after_offset=self._ledger.offset
         )
         try:
-            answer = await self._stream_answer(step, key, request, answer_id, attempts)
+            answering = self._stream_answer(step, key, request, answer_id, attempts)
+            answer = await (self._interruptible(answering) if speaks else answering)
             cost_usd = self._model.cost_usd(answer)
             return ModelAnswered(
                 step, key, answer, _milliseconds(began), attempts.number, attempts.tier, cost_usd, aside
@@ -164,6 +167,26 @@ class Effects:
             attempts.number,
             attempts.tier,
         )
+
+    def interrupt(self) -> None:
+        """Cut short whoever is speaking now; the run goes on."""
+        if self._speaking is not None and not self._speaking.done():
+            self._speaking.set_result(None)
+
+    async def _interruptible(self, answering: Coroutine[Any, Any, ModelAnswer]) -> ModelAnswer:
+        """The answer, unless somebody cuts it short: then `ModelError` `interrupted`."""
+        work = asyncio.ensure_future(answering)
+        self._speaking = asyncio.get_running_loop().create_future()
+        try:
+            await asyncio.wait({work, self._speaking}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            raise ModelError("interrupted", "A person has interrupted this speech.", transient=False)
+        finally:
+            self._speaking = None
+            if not work.done():
+                work.cancel()
+                await asyncio.wait({work})
 
     async def _stream_answer(
         self, step: int, key: str, request: ModelRequest, answer_id: UUID, attempts: Attempts

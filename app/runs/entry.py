@@ -1,7 +1,7 @@
 """A run as its process knows it, and the watch over its stream: who stops, answers or steers it, or ends before it."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
@@ -39,6 +39,7 @@ class Entry:
         self.replies: list[Reply] = []
         self.said: list[Intervention] = []
         self.ended: set[UUID] = set()
+        self.interrupt: Callable[[], None] = lambda: None
         self._turned = asyncio.Event()
 
     def stop(self, stop: Stop | None) -> None:
@@ -59,6 +60,9 @@ class Entry:
             self.said.append(message)
             if self.ears is not None:
                 self.ears.say(message)
+            self._turned.set()
+        elif recorded.type == "run.speaker_interrupted" and recorded.task_id == self.task_id:
+            self.interrupt()
 
     def others_end(self, task_id: UUID) -> None:
         """A task of the stream has ended, this one or another."""
@@ -69,9 +73,10 @@ class Entry:
             self.stop(None)
         self._turned.set()
 
-    async def until_ended(self, others: set[UUID]) -> None:
-        """Wait for these tasks to end, or for this one to be stopped."""
-        while not others <= self.ended and not self.stopped.done():
+    async def until(self, true: Callable[[], bool]) -> None:
+        """Wait until a task of the stream has ended, or somebody has spoken, so that this is true; or until this run
+        is stopped."""
+        while not true() and not self.stopped.done():
             self._turned.clear()
             turned = asyncio.create_task(self._turned.wait())
             try:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from app.agents import direct, operation, plan_exec, react, reflexion, rewoo, skill_react
+from app.agents import board, direct, operation, plan_exec, react, reflexion, rewoo, skill_react
 from app.agents.summary import with_summary
 from app.core.intents import Mode, RunStart
 
@@ -24,6 +24,7 @@ MODES: dict[str, ModeEntry] = {
     "plan_exec": ModeEntry(plan_exec.VERSION, with_summary(plan_exec.plan_exec)),
     "rewoo": ModeEntry(rewoo.VERSION, with_summary(rewoo.rewoo)),
     "reflexion": ModeEntry(reflexion.VERSION, with_summary(reflexion.reflexion)),
+    "board": ModeEntry(board.VERSION, board.board, uses_tools=False),
     "operation": ModeEntry(operation.VERSION, operation.operation),
 }
 """All but `operation` answer messages; that one is what a long-running tool goes on as."""

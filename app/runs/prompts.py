@@ -11,7 +11,15 @@ from uuid import UUID
 import msgspec
 
 from app.core.envelope import Recorded
-from app.core.events import ModelAnswered, ModelAttemptFailed, ModelCalled, ModelFailed, Tier, ToolCalled
+from app.core.events import (
+    ChildStarted,
+    ModelAnswered,
+    ModelAttemptFailed,
+    ModelCalled,
+    ModelFailed,
+    Tier,
+    ToolCalled,
+)
 from app.core.intents import (
     CallModel,
     Heard,
@@ -20,7 +28,7 @@ from app.core.intents import (
     Noted,
     Outcome,
     RunAborted,
-    TakeMinute,
+    Started,
     intent_key,
 )
 from app.core.messages import ModelRequest
@@ -98,7 +106,7 @@ def request_at(mode: Mode, record: RunRecord, step: int) -> ModelRequest:
                     raise _diverged(record, at)
                 if at == step and isinstance(intent, CallModel):
                     return intent.request
-                outcomes.append(Noted() if isinstance(intent, TakeMinute) else _outcome(record, at))
+                outcomes.append(_outcome(record, at))
             intents = mode.send(tuple(outcomes))
     except (StopIteration, RunAborted):
         raise _diverged(record, at + 1) from None  # the recorded run went on
@@ -107,6 +115,8 @@ def request_at(mode: Mode, record: RunRecord, step: int) -> ModelRequest:
 
 
 def _outcome(record: RunRecord, step: int) -> Outcome:
+    if (noted := record.notes.get(step)) is not None:
+        return Started(noted.child) if isinstance(noted, ChildStarted) else Noted()
     closed = record.outcomes.get(step)
     if closed is None:
         raise _diverged(record, step)

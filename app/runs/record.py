@@ -9,14 +9,15 @@ import msgspec
 from app.core.envelope import Recorded
 from app.core.events import (
     TERMINAL_TYPES,
-    AttemptCritiqued,
+    ChildAwaited,
+    ChildEnded,
+    ChildStarted,
     ConfirmationAnswered,
     ConfirmationExpired,
     ConfirmationRequested,
     ConfirmationUsed,
     EffectUnknown,
     Event,
-    HistorySummarized,
     HumanAnswered,
     HumanAsked,
     HumanUnanswered,
@@ -28,25 +29,25 @@ from app.core.events import (
     ModelFailed,
     Note,
     OperationStarted,
-    PhaseChanged,
-    PhaseViolated,
-    PlanDrafted,
     RunCancelRequested,
     RunClaimed,
     RunRequested,
+    RunTold,
     ToolCalled,
     ToolReturned,
     UnknownEvent,
 )
 from app.core.ids import derived_id
-from app.core.intents import ModelFailure, Outcome, ToolResult
+from app.core.intents import ModelFailure, Outcome, RunEnded, ToolResult
 from app.core.messages import Usage
 from app.log.read import PAGE_EVENTS_MAX, LogReader
 
 FIRST_PAGE_EVENTS = 100
 
-Called = ModelCalled | ToolCalled
-Closed = ModelAnswered | ModelFailed | ToolReturned
+Called = ModelCalled | ToolCalled | ChildAwaited
+Closed = ModelAnswered | ModelFailed | ToolReturned | ChildEnded
+Mark = Note | ChildStarted | RunTold
+"""What is on record for a step that has no outcome of its own."""
 Request = HumanAsked | ConfirmationRequested
 Reply = HumanAnswered | HumanUnanswered | ConfirmationAnswered | ConfirmationExpired
 
@@ -77,11 +78,11 @@ class RunRecord(msgspec.Struct):
     history_until: int = 0
     claims_in_a_row: int = 0
     calls: dict[int, Called] = {}
-    notes: dict[int, Note] = {}
+    notes: dict[int, Mark] = {}
     outcomes: dict[int, Closed] = {}
     attempts: dict[int, int] = {}
     heard: dict[int, tuple[Intervention, ...]] = {}
-    steering: dict[UUID, Intervention] = {}
+    steering: dict[str, Intervention] = {}
     requests: dict[str, Request] = {}
     replies: dict[str, Reply] = {}
     used: set[str] = set()
@@ -115,9 +116,9 @@ def fold(events: Iterable[Recorded], task_id: UUID) -> RunRecord | None:
         elif recorded.task_id == task_id:
             _apply(record, recorded)
         elif (steering := steering_of(recorded, task_id)) is not None:
-            record.steering[UUID(steering.task_id)] = steering
+            record.steering[ear_key(steering)] = steering
         elif recorded.type in TERMINAL_TYPES and recorded.task_id is not None:
-            record.steering.pop(recorded.task_id, None)
+            record.steering.pop(str(recorded.task_id), None)
     return record
 
 
@@ -131,11 +132,11 @@ def _apply(record: RunRecord, recorded: Recorded) -> None:
         case RunClaimed():
             if record.began_at is None:
                 record.began_at, record.history_until = recorded.recorded_at, event.history_until
-        case ModelCalled() | ToolCalled():
+        case ModelCalled() | ToolCalled() | ChildAwaited():
             record.calls[event.step] = event
-        case ModelAnswered() | ModelFailed() | ToolReturned():
+        case ModelAnswered() | ModelFailed() | ToolReturned() | ChildEnded():
             record.outcomes[event.step] = event
-        case PhaseChanged() | PhaseViolated() | PlanDrafted() | AttemptCritiqued() | HistorySummarized():
+        case _ if isinstance(event, Mark):
             record.notes[event.step] = event
         case ModelAttemptFailed():
             record.attempts[event.step] = event.attempt
@@ -146,7 +147,7 @@ def _apply(record: RunRecord, recorded: Recorded) -> None:
         case InterventionHeard():
             record.heard[event.step] = event.messages
             for one in event.messages:
-                record.steering.pop(UUID(one.task_id), None)
+                record.steering.pop(ear_key(one), None)
         case OperationStarted():
             record.operations[event.step] = event
         case EffectUnknown():
@@ -176,12 +177,21 @@ def _apply_people(record: RunRecord, recorded: Recorded, event: Event | UnknownE
 
 def steering_of(recorded: Recorded, task_id: UUID) -> Intervention | None:
     """The message of this event, if it is meant for the running task to hear."""
+    if recorded.type == "run.told":
+        told = recorded.event()
+        if isinstance(told, RunTold) and told.to == str(task_id):
+            return Intervention(str(recorded.id), "", told.content)
     if recorded.type != "run.requested" or recorded.task_id in (None, task_id):
         return None
     event = recorded.event()
     if not isinstance(event, RunRequested) or event.steers != str(task_id):
         return None
     return Intervention(event.message_id, str(recorded.task_id), event.input)
+
+
+def ear_key(message: Intervention) -> str:
+    """What a message to a running task is known by: the task that it would have been, if it is one."""
+    return message.task_id or message.message_id
 
 
 def reply_of(recorded: Recorded, task_id: UUID) -> Reply | None:
@@ -223,9 +233,11 @@ def outcome_of(event: Closed) -> Outcome:
         case ModelAnswered():
             return event.answer
         case ModelFailed():
-            return ModelFailure(event.error_class, event.message)
+            return ModelFailure(event.error_class, event.message, event.partial_text)
         case ToolReturned():
             return ToolResult(event.call_id, event.name, event.content, event.error_class)
+        case ChildEnded():
+            return RunEnded(event.child, event.content, event.error_class, event.tokens)
 
 
 async def read_events(reader: LogReader, stream: str, task_id: UUID) -> list[Recorded]:

@@ -3,16 +3,21 @@
 from app.core.intents import RunStart
 from app.core.texts import Locale
 from app.log.read import LogReader
-from app.runs.history import read_history
+from app.runs.history import History, read_history
 from app.runs.record import RunRecord
 
 
 async def run_start(reader: LogReader, stream: str, record: RunRecord, until: int) -> RunStart:
-    """The start of this run, with the conversation up to offset `until`. Raises `LogUnavailable`."""
+    """The start of this run, with the conversation up to offset `until`; a child run is told what it needs.
+
+    Raises `LogUnavailable`.
+    """
     requested = record.requested
-    history = await read_history(
-        reader, stream, task_id=record.task_id, until=until, max_history=requested.max_history
-    )
+    history = History()
+    if requested.parent is None:
+        history = await read_history(
+            reader, stream, task_id=record.task_id, until=until, max_history=requested.max_history
+        )
     return RunStart(
         requested.input,
         requested.system_prompt,
@@ -26,6 +31,8 @@ async def run_start(reader: LogReader, stream: str, record: RunRecord, until: in
         history.summary,
         history.unsummarized,
         history.unsummarized_until,
+        requested.experts,
+        requested.rounds,
     )
 
 

@@ -13,9 +13,11 @@ from app.core.texts import Locale, text
 from app.gateway.model import Model
 from app.log.errors import LeaseLost, LogError, LogUnavailable
 from app.log.log import Log
-from app.runs.driver import Cancelled, Driver, Ending, Failed
+from app.runs.children import Children
+from app.runs.driver import Driver
 from app.runs.ears import Ears
 from app.runs.effects import Effects
+from app.runs.ending import Cancelled, Ending, Failed
 from app.runs.entry import Entry
 from app.runs.ledger import Ledger, patiently
 from app.runs.modes import MODES
@@ -65,7 +67,8 @@ async def _turn(means: Means, entry: Entry) -> bool:
     own = next((task for task in found.tasks if task.task_id == entry.task_id), None)
     if own is None or own.began:  # an operation, or a run that had its turn
         return own is not None
-    await entry.until_ended({task.task_id for task in found.tasks if task.offset < own.offset})
+    before = {task.task_id for task in found.tasks if task.offset < own.offset}
+    await entry.until(lambda: before <= entry.ended)
     return not entry.stopped.done()
 
 
@@ -99,6 +102,7 @@ async def _drive(means: Means, entry: Entry, record: RunRecord, ledger: Ledger, 
         ears.say(message)
     for task_id in entry.ended:
         ears.withdraw(task_id)
+    children = Children(record, ledger, entry, ears, means.starts, means.log.reader)
     effects = Effects(
         means.model,
         means.toolbox,
@@ -110,7 +114,8 @@ async def _drive(means: Means, entry: Entry, record: RunRecord, ledger: Ledger, 
         locale=locale,
         now=means.now,
     )
-    driver = Driver(record, ledger, effects, requests, ears, locale=locale, claimed_at=claimed_at)
+    entry.interrupt = effects.interrupt
+    driver = Driver(record, ledger, effects, requests, ears, children, locale=locale, claimed_at=claimed_at)
     try:
         ending = await _ending(means, entry, record, driver, until, locale)
         if ending is not None:

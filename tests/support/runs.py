@@ -152,6 +152,7 @@ class DyingLog:
         self._left = appends
         self._written = written
         self.dead = False
+        self.died = asyncio.Event()
 
     def __getattr__(self, name: str) -> Any:
         if self.dead and name in ("claim", "renew", "release"):
@@ -167,6 +168,7 @@ class DyingLog:
         self.dead = True
         if self._written:
             await self._log.append(*arguments, **options)
+        self.died.set()
         raise Killed
 
 
