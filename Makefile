@@ -8,6 +8,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 ARGS ?=
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -33,7 +34,7 @@ run: ready-to-run ## install what is missing, then run the service (Ctrl-C ends 
 
 .PHONY: test
 test: lint ## checks, then all tests (ARGS="tests/unit -k name" for some)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: lint
 lint: ready-to-test ## format, lint rules, types, import rules, migrations

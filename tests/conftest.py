@@ -1,10 +1,10 @@
 """Fixtures of all tests.
 
 `server`: for the session. `dsn`: a fresh, migrated database; `empty_dsn`: an empty one. `log`: open on `dsn`.
-`nodes`: two logs for a module's property tests. `make_event`: an event.
+`nodes`: two logs for a module's property tests. `make_event`: an event. `show_table`: for the end of the output.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import hypothesis
 import pytest
@@ -57,3 +57,16 @@ def nodes(server: TestServer) -> Iterator[Nodes]:
 def make_event() -> events.MakeEvent:
     """`make_event("text")`: a new event whose content does not matter."""
     return events.make_event
+
+
+@pytest.fixture
+def show_table(record_property: Callable[[str, object], None]) -> Callable[[str], None]:
+    """`show_table(text)`: printed when all tests are over, whichever worker ran this one."""
+    return lambda table: record_property("table", table)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for report in (*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")):
+        for name, table in report.user_properties:
+            if name == "table" and report.when == "call":
+                terminalreporter.write_line(f"\n{table}")
