@@ -70,6 +70,8 @@ class ServerSettings(Protocol):
     @property
     def confirm(self) -> tuple[str, ...]: ...
     @property
+    def long_running(self) -> tuple[str, ...]: ...
+    @property
     def timeout_seconds(self) -> float: ...
 
 
@@ -273,6 +275,7 @@ class _Server:
             settings.timeout_seconds + MARGIN_SECONDS,
             call,
             confirm="*" in settings.confirm or name in settings.confirm,
+            long_running=name in settings.long_running,
             reason=text("confirm_mcp", self._locale, server=self.name),
             command=lambda arguments: f"{self.name}: {name} {msgspec.json.encode(arguments).decode()}",
         )

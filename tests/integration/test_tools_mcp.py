@@ -235,10 +235,11 @@ async def test_a_cancelled_call_leaves_the_connection_as_it_was(tmp_path: Path) 
 
 
 async def test_effects_and_consent_are_the_operators_word() -> None:
-    async with started(stdio(effects={"add": "pure"}, confirm=("die",))) as box:
+    async with started(stdio(effects={"add": "pure"}, confirm=("die",), long_running=("add",))) as box:
         refs = {ref.spec.name.removeprefix("mcp__small__"): ref for ref in box.tools.refs()}
         assert (refs["add"].effect, refs["add"].confirm) == ("pure", False)
         assert (refs["die"].effect, refs["die"].confirm) == ("once", True)
+        assert (refs["add"].long_running, refs["die"].long_running) == (True, False)
     async with started(stdio(confirm=("*",))) as box:
         assert all(ref.confirm for ref in box.tools.refs())
 
