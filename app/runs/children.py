@@ -4,6 +4,7 @@ A child is requested in the same append as the event that says so, and waits for
 `run.child_answered`, appended with its terminal event. Whoever waits for it finds it in the log.
 """
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from uuid import UUID
 
@@ -32,6 +33,7 @@ from app.runs.operations import Starts
 from app.runs.record import RunRecord, intent_id, read_events
 
 BY_PARENT = "system"
+TIME_IS_UP = "The time is up."
 PARENT_ENDED = "the task that started this one has ended"
 
 
@@ -83,17 +85,24 @@ class Children:
         """Set it going here; no-op where it goes on already or has ended."""
         self._starts.spawn(UUID(child), self._ledger.stream)
 
-    async def wait(self, step: int, key: str, intent: AwaitRun) -> ChildEnded:
-        """What came of the first of them that has ended; without one where a person has said something."""
+    async def wait(self, step: int, key: str, intent: AwaitRun, *, seconds: float) -> ChildEnded:
+        """What came of the first of them that has ended; without one where a person has said something, and as
+        `budget_exceeded` where none has ended within `seconds`: the parent needs the rest to conclude."""
+        deadline = asyncio.get_running_loop().time() + seconds
         waiting = [UUID(child) for child in intent.children]
         for child in waiting:
             if (ended := await self._ended(step, key, child)) is not None:
                 return ended
             self._starts.spawn(child, self._ledger.stream)
         while True:
+            left_seconds = deadline - asyncio.get_running_loop().time()
             async with self._entry.slot.lent():
-                await self._entry.until(lambda: self._over(waiting) is not None or self._word(intent))
+                await self._entry.until(
+                    lambda: self._over(waiting) is not None or self._word(intent), seconds=left_seconds
+                )
             over = self._over(waiting)
+            if over is None and not self._word(intent):
+                return ChildEnded(step, key, "", TIME_IS_UP, "budget_exceeded")
             if over is None:
                 return ChildEnded(step, key)
             if (ended := await self._ended(step, key, over)) is not None:

@@ -43,7 +43,7 @@ from app.core.intents import (
 )
 from app.core.texts import Locale, text
 from app.log.errors import PayloadTooLarge
-from app.runs.budget import exceeded, exceeded_for_speaker, left_for_child, spent
+from app.runs.budget import SPEAKERS_SHARE, exceeded, exceeded_for_speaker, left_for_child, spent
 from app.runs.children import Children
 from app.runs.ears import Ears
 from app.runs.effects import Effects, Numbered, effect_unknown
@@ -256,7 +256,9 @@ class Driver:
             return effect_unknown(called)
         match one.intent:
             case AwaitRun():
-                return await self._children.wait(one.step, one.key, one.intent)
+                limits = self._record.requested.limits
+                left = limits.timeout_seconds * SPEAKERS_SHARE - self.active_seconds
+                return await self._children.wait(one.step, one.key, one.intent, seconds=left)
             case CallModel(speaker=speaker) if speaker:
                 spent_now = spent(self._record, self.active_seconds)
                 limits = self._record.requested.limits

@@ -73,14 +73,19 @@ class Entry:
             self.stop(None)
         self._turned.set()
 
-    async def until(self, true: Callable[[], bool]) -> None:
+    async def until(self, true: Callable[[], bool], *, seconds: float | None = None) -> None:
         """Wait until a task of the stream has ended, or somebody has spoken, so that this is true; or until this run
-        is stopped."""
+        is stopped, or the time is over."""
+        clock = asyncio.get_running_loop().time
+        deadline = None if seconds is None else clock() + seconds
         while not true() and not self.stopped.done():
+            left = None if deadline is None else deadline - clock()
+            if left is not None and left <= 0:
+                return
             self._turned.clear()
             turned = asyncio.create_task(self._turned.wait())
             try:
-                await asyncio.wait({turned, self.stopped}, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait({turned, self.stopped}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 turned.cancel()
 

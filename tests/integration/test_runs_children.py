@@ -82,6 +82,7 @@ def speech(start: RunStart) -> Mode:
 def modes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(MODES, "pair", ModeEntry(1, pair))
     monkeypatch.setitem(MODES, "speech", ModeEntry(1, speech))
+    monkeypatch.setitem(MODES, "impatient", ModeEntry(1, impatient))
 
 
 @pytest.fixture
@@ -252,3 +253,20 @@ async def test_a_speaker_over_budget_is_told_to_the_meeting_instead_of_ending_th
         events = await p.run(QUESTION, conversation_id="c", mode="speech")
     assert of_type(events, "message.answered")[0]["content"] == "budget_exceeded: "
     assert types(events)[-1] == "run.completed"
+
+
+async def test_a_parent_whose_time_is_nearly_up_is_told_so_instead_of_waiting_on(log: Log) -> None:
+    model = StuckModel("Half a hull")
+    async with process(log, model, agent=Agent(limits=RunLimits(timeout_seconds=1.5))) as p:
+        events = await p.run(QUESTION, conversation_id="c", mode="impatient")
+        while tasks := p.runs._tasks():
+            await asyncio.wait_for(asyncio.gather(*tasks), WAIT_SECONDS)
+    assert of_type(events, "message.answered")[0]["content"] == "budget_exceeded"
+    assert types(await stream_events(log, STREAM)).count("run.cancelled") == 1
+
+
+def impatient(start: RunStart) -> Mode:
+    """Waits for one child; what it is told instead of the child's answer is its own."""
+    child = yield from start_run(ChildSpec("make the hull", "Ana"))
+    ended = yield from await_run((child,))
+    return ended.error_class or ended.content
