@@ -1,4 +1,5 @@
-"""The command line: `minutebook run`, `migrate`, `import`, `export`, `tail`, `replay`, `prompt`, `doctor`, `bench`."""
+"""The command line: `minutebook run`, `migrate`, `import`, `export`, `tail`, `replay`, `prompt`, `minutes`, `doctor`,
+`bench`."""
 
 import os
 import socket
@@ -14,6 +15,7 @@ from psycopg.conninfo import conninfo_to_dict
 from app import release
 from app.commands.doctor import examine, print_findings
 from app.commands.follow import replay_command, tail_command
+from app.commands.minutes import minutes_command
 from app.commands.prompt import prompt_command
 from app.commands.transfer import export_command, import_command
 from app.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
@@ -120,7 +122,14 @@ def bench(arguments: tuple[str, ...]) -> None:
     bench_command.main(list(arguments), prog_name="minutebook bench", standalone_mode=False)
 
 
-for command in (import_command, export_command, tail_command, replay_command, prompt_command):
+for command in (
+    import_command,
+    export_command,
+    tail_command,
+    replay_command,
+    prompt_command,
+    minutes_command,
+):
     cli.add_command(command)
 
 

@@ -21,9 +21,11 @@ from app import release
 from app.api import errors
 from app.api.chat import chat_router
 from app.api.chat_socket import chat_socket
+from app.api.experts import experts_router
 from app.api.feed import feed_router
 from app.api.feed_socket import feed_socket
 from app.api.health import health, ready
+from app.api.minutes import minutes_router
 from app.api.pages import page, start_page
 from app.api.portal import portal_router
 from app.api.portal_socket import portal_socket
@@ -39,10 +41,13 @@ from app.core.events import RunLimits, RunRequested
 from app.core.ids import new_id
 from app.core.streams import conversation_key
 from app.core.texts import Locale
+from app.experts import library as experts_library
+from app.experts.library import ExpertLibrary
 from app.gateway.gateway import Access, Gateway, build_gateway
 from app.log.log import Log, open_log
 from app.runs.accept import Conversations
 from app.runs.finder import Finder
+from app.runs.meetings import MeetingOptions, Meetings
 from app.runs.operations import MODE as OPERATION
 from app.runs.roster import Roster
 from app.runs.runner import Runs
@@ -151,7 +156,7 @@ async def open_services(
 
 
 def roster_of(settings: Settings, toolbox: ToolBox) -> Roster:
-    """The agents and skills that ship, and those of the configured folders. Reads files."""
+    """The agents, skills and experts that ship, and those of the configured folders. Reads files."""
     default = Agent(
         settings.agent_name,
         settings.system_prompt or DEFAULT_PROMPT,
@@ -170,7 +175,23 @@ def roster_of(settings: Settings, toolbox: ToolBox) -> Roster:
     skills = SkillLibrary(skills_dirs, known_tools=toolbox.live_names)
     for notice in (*agents.notices, *skills.notices):
         logger.info("tools_missing", notice=notice)
-    return Roster(toolbox, agents, skills, locale=settings.locale)
+    return Roster(toolbox, agents, skills, meetings_of(settings, skills), locale=settings.locale)
+
+
+def meetings_of(settings: Settings, skills: SkillLibrary) -> Meetings:
+    """The experts that ship and those of the configured folder, and who sits where nobody is named. Reads files."""
+    folders = [experts_library.SHIPPED, *([Path(settings.experts_dir)] if settings.experts_dir else [])]
+    experts = ExpertLibrary(folders, known_skills=lambda: skills.names)
+    options = MeetingOptions(
+        settings.default_board,
+        settings.default_team,
+        settings.board_rounds,
+        settings.meeting_timeout_seconds,
+    )
+    meetings = Meetings(experts, skills, options)
+    for notice in (*experts.notices, *meetings.notices):
+        logger.info("experts_missing", notice=notice)
+    return meetings
 
 
 async def open_tools(stack: AsyncExitStack, settings: Settings, reads: ReadPool, uploads: Uploads) -> ToolBox:
@@ -260,6 +281,8 @@ def build_app(settings: Settings, dsn: str, gateway: Gateway) -> Litestar:
             chat_router,
             chat_socket,
             requests_router,
+            experts_router,
+            minutes_router,
             feed_router,
             feed_socket,
             uploads_router,

@@ -42,10 +42,17 @@ _EXAMPLES = {
     "model_prices": '[{"model": "gpt-4o-mini", "prompt_usd": 0.15, "completion_usd": 0.6}]',
     "skills_dirs": '["/etc/minutebook/skills"]',
     "agents_dir": "/etc/minutebook/agents",
+    "experts_dir": "/etc/minutebook/experts",
+    "default_board": '["moderator", "strategist", "engineer"]',
+    "default_team": '["product-manager", "engineer", "writer"]',
+    "board_rounds": "5",
+    "meeting_timeout_seconds": "1800",
     "phases": '[{"name": "explore", "tools": ["search"], "instruction": "Look around first."}]',
     "mcp_servers": '[{"name": "files", "command": "mcp-server-files", "args": ["/srv/files"]}]',
 }
-_JSON = frozenset({"api_keys", "model_prices", "skills_dirs", "phases", "mcp_servers"})
+_JSON = frozenset(
+    {"api_keys", "model_prices", "skills_dirs", "phases", "mcp_servers", "default_board", "default_team"}
+)
 """Settings whose environment variable holds JSON."""
 
 
@@ -74,7 +81,8 @@ class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """An MCP server whose tools agents may use: `command` (with `args`, `env`) for stdio, or `url` (with `headers`).
 
     `effects` says of its tools by name what may be done again after a crash; what is not named is `once`.
-    `confirm` names the tools that need a person's consent, `*` for all.
+    `confirm` names the tools that need a person's consent, `*` for all. `long_running` names those whose work goes on
+    in the background: a call answers at once, and the result comes by itself.
     """
 
     name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,40}$")]
@@ -85,14 +93,16 @@ class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     headers: dict[str, str] = {}
     effects: dict[str, Literal["pure", "idempotent", "once"]] = {}
     confirm: tuple[str, ...] = ()
+    long_running: tuple[str, ...] = ()
     timeout_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that can be configured. Times are in seconds; a budget of 0 is no limit.
 
-    `busy`: what happens to a message while a task of its conversation runs. `skills_dirs` and `agents_dir` are read in
-    addition to what ships. `phases` replaces the phases of `plan_exec`.
+    `busy`: what happens to a message while a task of its conversation runs. `skills_dirs`, `agents_dir` and
+    `experts_dir` are read in addition to what ships. `phases` replaces the phases of `plan_exec`. `default_board` and
+    `default_team` are experts by id, for `@board` and `@team` without names; the first of a team leads.
     """
 
     database_url: str = ""
@@ -123,6 +133,22 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     skills_dirs: tuple[str, ...] = ()
     agents_dir: str = ""
     phases: tuple[PhasePolicy, ...] = ()
+    experts_dir: str = ""
+    default_board: Annotated[tuple[str, ...], Meta(min_length=1, max_length=12)] = (
+        "moderator",
+        "strategist",
+        "engineer",
+        "finance-expert",
+        "skeptic",
+    )
+    default_team: Annotated[tuple[str, ...], Meta(min_length=1, max_length=12)] = (
+        "product-manager",
+        "researcher",
+        "engineer",
+        "writer",
+    )
+    board_rounds: Annotated[int, Meta(ge=1, le=20)] = 5
+    meeting_timeout_seconds: Annotated[float, Meta(gt=0, le=86_400)] = 1_800.0
     shell: bool = False
     shell_timeout_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 60.0
     fetch: bool = True

@@ -12,7 +12,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from app.core.commands import leading_command
+
 SMALL_TALK_CHARS_MAX = 80
+ROUNDS_MAX = 20
+NAMES_MAX = 12
 KNOWN_SHOWN_MAX = 20
 NAME_CHARS_COMPARED = 100
 
@@ -31,8 +35,25 @@ class SkillChoice(msgspec.Struct, frozen=True):
     mode: str
 
 
+class MeetingCommand(msgspec.Struct, frozen=True):
+    """Call a meeting: `word` is `board` or `team`. `rounds` None: as configured. `names` empty: the default experts."""
+
+    word: str
+    names: tuple[str, ...] = ()
+    rounds: int | None = None
+    topic: str = ""
+
+    @property
+    def kept(self) -> str:
+        """The message as it is kept, whoever was called and however many rounds were asked for."""
+        return f"@{self.word} {self.topic}"
+
+
 class Route(msgspec.Struct, frozen=True):
-    """Who answers, and to what: `message` is the input without its prefix. With `error` nothing may be started."""
+    """Who answers, and to what: `message` is the input without its prefix. With `error` nothing may be started.
+
+    `meeting` is set where a board or team answers.
+    """
 
     mode: str
     skill: str
@@ -40,11 +61,12 @@ class Route(msgspec.Struct, frozen=True):
     confidence: float
     message: str
     error: RouteError | None = None
+    meeting: MeetingCommand | None = None
 
 
-_COMMAND = re.compile(r"@(board|team)(?![\w-])[:：]?(.*)", re.IGNORECASE | re.DOTALL)
 _SKILL = re.compile(r"@skill[:：]\s*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
-_MODE_OF = {"board": "board", "team": "team_collab"}
+MODE_OF = {"board": "board", "team": "team_collab"}
+"""The mode of each command that calls a meeting."""
 
 
 def route(message: str, *, agent: str, mode: str = "react", skills: Sequence[SkillChoice] = ()) -> Route:
@@ -53,15 +75,51 @@ def route(message: str, *, agent: str, mode: str = "react", skills: Sequence[Ski
     `agent` is the name of the agent that answers where no skill does, `mode` is its mode, `skills` are all there are.
     """
     stripped = message.strip()
-    if command := _COMMAND.fullmatch(stripped):
-        word = command[1].lower()
-        missing = RouteError("mode_missing", {"mode": f"@{word}"})
-        return Route(_MODE_OF[word], agent, "prefix", 1.0, command[2].strip(), missing)
+    if (called := parse_meeting(stripped)) is not None:
+        return to_meeting(*called, agent=agent, method="prefix")
     if named := _SKILL.fullmatch(stripped):
         return to_skill(named[1], named[2].strip(), method="prefix", skills=skills)
     if is_small_talk(stripped):
         return Route("direct_chat", agent, "greeting", 0.95, message)
     return Route(mode, agent, "default", 1.0, message)
+
+
+def parse_meeting(message: str) -> tuple[MeetingCommand, RouteError | None] | None:
+    """The `@board` or `@team` that leads the message, and what is wrong with it; None where there is none.
+
+    A board has 1 to 20 rounds, a team none; at most 12 experts are named. Whether there are such experts is not known
+    here.
+    """
+    command = leading_command(message)
+    if command is None:
+        return None
+    names = tuple({name_key(name): name for name in command.names}.values())
+    rounds = _rounds(command.rounds)
+    meeting = MeetingCommand(command.word, names, rounds, command.topic)
+    values = {"word": command.word}
+    if command.rounds is not None and command.word != "board":
+        return meeting, RouteError("meeting_without_rounds", values)
+    if command.rounds is not None and rounds is None:
+        shown = {"given": command.rounds[:20], "limit": str(ROUNDS_MAX)}
+        return meeting, RouteError("meeting_rounds", values | shown)
+    if len(command.names) > NAMES_MAX:
+        shown = {"count": str(len(command.names)), "limit": str(NAMES_MAX)}
+        return meeting, RouteError("meeting_too_many", values | shown)
+    if not command.topic:
+        return meeting, RouteError("meeting_no_topic", values)
+    return meeting, None
+
+
+def _rounds(written: str | None) -> int | None:
+    """None for what is no number from 1 to 20."""
+    if written is None or not written.isdecimal() or len(written) > NAME_CHARS_COMPARED:
+        return None
+    return rounds if 1 <= (rounds := int(written)) <= ROUNDS_MAX else None
+
+
+def to_meeting(meeting: MeetingCommand, error: RouteError | None = None, *, agent: str, method: str) -> Route:
+    """The route of a board or team. `agent` is whose limits, model and tools it has."""
+    return Route(MODE_OF[meeting.word], agent, method, 1.0, meeting.topic, error, meeting)
 
 
 def to_skill(name: str, message: str, *, method: str, skills: Sequence[SkillChoice] = ()) -> Route:

@@ -12,6 +12,7 @@ from app.api.feed_wire import InvalidCursor
 from app.core.streams import InvalidConversationId
 from app.core.texts import Locale, text
 from app.log.errors import IdempotencyMismatch, LogOverloaded, LogUnavailable, PayloadTooLarge
+from app.runs.meetings import MeetingRefused
 from app.runs.refused import (
     AgentUnknown,
     ClientMessageIdInvalid,
@@ -44,6 +45,7 @@ STATUS: dict[type[Exception], int] = {
     ClientMessageIdInvalid: 400,
     ClientMessageIdReused: 409,
     TooManyRuns: 503,
+    MeetingRefused: 400,
     AgentUnknown: 404,
     ConversationBusy: 409,
     TooManyTasks: 429,

@@ -32,6 +32,7 @@ Stepping = (
     | ev.EffectUnknown
     | ev.ModelAttemptFailed
     | ev.InterventionHeard
+    | ev.SpeakerInterrupted
 )
 """Events that are such steps."""
 
@@ -59,6 +60,7 @@ _SHOWN: dict[type[Stepping], tuple[str, tuple[str, ...]]] = {
         ("attempt", "tier", "model", "error_class", "message"),
     ),
     ev.InterventionHeard: ("steered", ("messages",)),
+    ev.SpeakerInterrupted: ("speaker_interrupted", ("by",)),
 }
 """Name and fields of each; `unit/test_steps.py` holds that none is missing."""
 

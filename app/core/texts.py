@@ -2,6 +2,8 @@
 
 from typing import Literal
 
+from app.core.minutes_texts import TEXTS as MINUTES_TEXTS
+
 Locale = Literal["en", "zh"]
 
 _TEXTS: dict[str, tuple[str, str]] = {
@@ -131,6 +133,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "No such task of this session is running.",
         "该会话没有正在运行的此任务。",
     ),
+    "nobody_speaks": (
+        "Nobody is speaking now in a board or team.",
+        "当前没有正在发言的专家。",
+    ),
     "no_task_of_yours": ("There is no task {id!r} of yours.", "您没有任务 {id!r}。"),
     "task_ended": ("The task has ended already: {status}.", "任务已结束：{status}。"),
     "no_session": ("There is no session {id!r}.", "没有会话 {id!r}。"),
@@ -138,6 +144,73 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "plan_invalid": (
         "The model did not manage to write a plan that can be carried out. Please ask again, or in another mode.",
         "模型未能写出可执行的计划，请重试或换用其他模式。",
+    ),
+    "board_summary": ("Summary", "总结"),
+    "board_advice": ("Decision advice", "决策建议"),
+    "board_consensus": ("Consensus", "共识"),
+    "board_dissent": ("Dissent", "分歧"),
+    "board_votes": ("Votes", "投票"),
+    "board_none": ("None.", "无。"),
+    "board_rounds": ("Rounds: {rounds}.", "轮数：{rounds}。"),
+    "board_stopped_rounds": ("The meeting ended because all rounds were held.", "所有轮次已完成，会议结束。"),
+    "board_stopped_consensus": (
+        "The meeting ended because the moderator found consensus.",
+        "主持人确认已达成共识，会议结束。",
+    ),
+    "board_stopped_budget": (
+        "The meeting ended early because its budget was used up.",
+        "会议预算已用完，会议提前结束。",
+    ),
+    "board_unstructured": (
+        "No structured conclusion was reached; the summary is the last one that the moderator gave.",
+        "未能形成结构化结论；总结取自主持人最近一次的发言。",
+    ),
+    "board_no_summary": (
+        "The moderator had not summed up any round when the meeting ended.",
+        "会议结束时，主持人尚未对任何一轮作出总结。",
+    ),
+    "board_nothing_said": ("The answer was empty.", "回答为空。"),
+    "board_nobody_spoke": (
+        "Nobody could speak in round {round}, so the meeting was ended. The last reason was: {reason}",
+        "第 {round} 轮无人能够发言，会议已结束。最后的原因：{reason}",
+    ),
+    "board_no_topic": ("A board needs a topic.", "董事会会议需要一个议题。"),
+    "board_no_experts": ("A board needs at least one expert.", "董事会会议至少需要一位专家。"),
+    "board_too_many": ("A board has at most {limit} experts.", "董事会会议最多 {limit} 位专家。"),
+    "team_nobody": ("A team needs at least one member.", "团队至少需要一名成员。"),
+    "team_no_plan": (
+        "There is no plan of several phases: {lead} did not manage to write one. {lead} does the task in one phase.",
+        "没有多阶段计划：{lead} 未能写出计划，任务由 {lead} 在一个阶段内完成。",
+    ),
+    "team_only_phase": ("The whole task", "全部任务"),
+    "team_owner_unknown": (
+        "{owner!r} is not in the team; {lead} takes on the phase {name}.",
+        "{owner!r} 不在团队中，阶段“{name}”由 {lead} 负责。",
+    ),
+    "team_delivered": ("{provider} has delivered: {deliverable}", "{provider} 已交付：{deliverable}"),
+    "team_review_unclear": (
+        "The review had no clear verdict, so the result counts as accepted. {said}",
+        "评审没有明确结论，结果视为已接受。{said}",
+    ),
+    "team_review_missing": (
+        "The result could not be reviewed, so it counts as accepted. {reason}",
+        "未能评审该结果，视为已接受。{reason}",
+    ),
+    "team_not_accepted": (
+        "{lead} did not accept the result of {name}; it is used all the same. {comment}",
+        "{lead} 未接受阶段“{name}”的结果，但仍予以采用。{comment}",
+    ),
+    "team_not_started": ("The work could not be started.", "工作未能启动。"),
+    "team_empty_result": ("The result was empty.", "结果为空。"),
+    "team_needs_failed": (
+        "Not begun: it needs {name}, which has failed.",
+        "未开始：依赖的阶段“{name}”已失败。",
+    ),
+    "team_not_done": ("Not done: the team was at its limits.", "未完成：团队已达到上限。"),
+    "team_phase_failed": ("Failed: {reason}", "失败：{reason}"),
+    "team_budget": (
+        "The team ended early. {reason} These are the results that there were by then:",
+        "团队提前结束。{reason}以下是当时已有的结果：",
     ),
     "check_not_passed": (
         "Note: I checked this answer myself and it did not pass my own check. Please treat it with care.",
@@ -171,6 +244,41 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "The task cannot go on: the mode {mode} is not part of this release.",
         "任务无法继续：当前版本不包含模式 {mode}。",
     ),
+    "form_board": ("@board:expert,expert rounds=3 topic", "@board:专家,专家 rounds=3 议题"),
+    "form_team": ("@team:expert,expert task", "@team:专家,专家 任务"),
+    "meeting_no_topic": (
+        "Nothing stands behind the command. Write it like this: {form}",
+        "命令之后没有内容。正确写法：{form}",
+    ),
+    "meeting_rounds": (
+        "rounds={given} is no number from 1 to {limit}. Write it like this: {form}",
+        "rounds={given} 不是 1 到 {limit} 之间的整数。正确写法：{form}",
+    ),
+    "meeting_without_rounds": (
+        "A team has no rounds. Write it like this: {form}",
+        "团队没有轮数。正确写法：{form}",
+    ),
+    "meeting_too_many": (
+        "{count} experts were named; at most {limit} may take part. Write it like this: {form}",
+        "指定了 {count} 位专家，最多 {limit} 位。正确写法：{form}",
+    ),
+    "meeting_no_expert": (
+        "There is no expert {names}. Write it like this: {form}. Known experts: {known}.",
+        "没有专家 {names}。正确写法：{form}。可用专家：{known}。",
+    ),
+    "meeting_no_expert_near": (
+        "There is no expert {names}; did you mean {near}? Write it like this: {form}. Known experts: {known}.",
+        "没有专家 {names}，您是否指 {near}？正确写法：{form}。可用专家：{known}。",
+    ),
+    "meeting_nobody": (
+        "None of the default experts is there. Write it like this: {form}. Known experts: {known}.",
+        "默认专家均不可用。正确写法：{form}。可用专家：{known}。",
+    ),
+    "meeting_no_speaker": (
+        "A board needs an expert besides its moderator. Write it like this: {form}",
+        "除主持人外，会议至少需要一位专家。正确写法：{form}",
+    ),
+    **MINUTES_TEXTS,
 }
 
 

@@ -1,14 +1,11 @@
 """The title of a conversation: a pure rule over its first user message, so that it is the same after every restart."""
 
-import re
-
 import msgspec
 
+from app.core.commands import leading_command
 from app.core.texts import Locale, text
 
 TITLE_CHARS_MAX = 20
-
-_COMMAND = re.compile(r"@(?P<name>board|team)(?![\w-])(?:[:：]\S*)?(?:\s+rounds=\d+(?!\S))?", re.IGNORECASE)
 
 
 class Title(msgspec.Struct, frozen=True):
@@ -20,11 +17,16 @@ class Title(msgspec.Struct, frozen=True):
 
 def title_of(content: str) -> Title:
     """Without a leading `@board…` or `@team…` command; cut at 20 characters with `...` behind if it was longer."""
-    content = content.strip()
-    command = _COMMAND.match(content)
-    topic = content[command.end() :].lstrip() if command else content
+    command = leading_command(content)
+    topic = content.strip()
+    if command is not None:
+        topic = command.topic
+        if (
+            command.rounds is not None and not command.rounds.isdecimal()
+        ):  # no number of rounds, so it is text
+            topic = f"rounds={command.rounds} {topic}".strip()
     cut = topic[:TITLE_CHARS_MAX] + "..." if len(topic) > TITLE_CHARS_MAX else topic
-    return Title(cut, command is not None and command["name"].lower() == "board")
+    return Title(cut, command is not None and command.word == "board")
 
 
 def shown_title(title: str, locale: Locale) -> str:

@@ -23,7 +23,9 @@ BOARD_ROUNDS = 5
 TIMEOUT_SECONDS = 1_800.0
 STEPS_MAX = 1_000
 NAMES_SHOWN_MAX = 20
-NAME_CHARS_SHOWN = 40
+NAME_CHARS_SHOWN = 20
+UNKNOWN_SHOWN_MAX = 2
+"""So that the right form stands within the 200 characters that sockets show of an error."""
 
 
 class MeetingRefused(Refused):
@@ -117,6 +119,7 @@ class Meetings:
         unknown = [name for name in command.names if self.experts.find(name) is None]
         if not unknown:
             return self._found(command.names)
+        unknown = unknown[:UNKNOWN_SHOWN_MAX]
         near = [near for name in unknown if (near := self.experts.near(name)) is not None]
         values = {
             "word": command.word,

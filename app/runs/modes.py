@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from app.agents import board, direct, operation, plan_exec, react, reflexion, rewoo, skill_react
+from app.agents import board, direct, operation, plan_exec, react, reflexion, rewoo, skill_react, team
 from app.agents.summary import with_summary
 from app.core.intents import Mode, RunStart
 
@@ -25,6 +25,7 @@ MODES: dict[str, ModeEntry] = {
     "rewoo": ModeEntry(rewoo.VERSION, with_summary(rewoo.rewoo)),
     "reflexion": ModeEntry(reflexion.VERSION, with_summary(reflexion.reflexion)),
     "board": ModeEntry(board.VERSION, board.board, uses_tools=False),
+    "team_collab": ModeEntry(team.VERSION, with_summary(team.team_collab)),
     "operation": ModeEntry(operation.VERSION, operation.operation),
 }
 """All but `operation` answer messages; that one is what a long-running tool goes on as."""

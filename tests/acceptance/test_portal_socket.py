@@ -63,13 +63,13 @@ async def test_small_talk_is_routed_as_a_greeting(service: Service, message: str
     assert steps(frames, "tool_call") == []
 
 
-@pytest.mark.parametrize("message", ["@board should we?", "@team build it"])
-async def test_modes_of_later_releases_get_a_clear_error(service: Service, message: str) -> None:
-    """Section 5: no mode falls back silently to another."""
+@pytest.mark.parametrize("message", ["@board", "@team:nobody-of-that-name build it"])
+async def test_a_meeting_without_topic_or_people_gets_a_clear_error(service: Service, message: str) -> None:
+    """Section 4: an error frame that shows the right form, and nothing is started."""
     async with portal(service) as line:
         (frame,) = await line.turn(message)
     assert frame["type"] == "error"
-    assert message.split()[0] in frame["data"]["message"]
+    assert message.partition(":")[0] in frame["data"]["message"]
 
 
 @pytest.mark.parametrize(

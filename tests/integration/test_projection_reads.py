@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from app.core import events as ev
+from app.core.messages import ModelAnswer
 from projections import conversations, tasks, transcript
 from projections.runner import ProjectionRunner
 from tests.support.projected import Book, reads, requested, said, task, write
@@ -128,7 +129,7 @@ async def test_search_finds_words_parts_and_other_scripts(dsn: str, query: str, 
     says(book, "alice", "2", "snake_case", "back\\slash")
     says(book, "bob", "1", "refund flight fund 退款 100% snake_case back\\slash")
     book.add(requested("refund"), task(1), stream("alice", "1"))
-    book.add(ev.ModelAnswered(1, "k", ev.ModelAnswer("m", "refund")), task(1), stream("alice", "1"))
+    book.add(ev.ModelAnswered(1, "k", ModelAnswer("m", "refund")), task(1), stream("alice", "1"))
     fold(dsn, book)
     async with reads(dsn) as pool:
         hits = await transcript.search(pool, "alice", None, query)

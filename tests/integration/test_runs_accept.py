@@ -10,6 +10,7 @@ from app.gateway.scripted import ScriptedModel
 from app.log.log import Log
 from app.runs import refused
 from app.runs.accept import Conversations
+from app.runs.meetings import MeetingRefused
 from app.runs.roster import plain_roster
 from app.tools import calculator
 from app.tools.toolbox import ToolBox
@@ -114,8 +115,8 @@ async def test_the_same_client_message_id_twice_at_once_starts_one_task(log: Log
         ("  \n", {}, refused.MessageEmpty),
         ("x" * 300_000, {}, refused.MessageTooLong),
         ("\x01" * 60_000, {}, refused.MessageTooLong),
-        ("@board what now", {}, refused.ModeMissing),
-        ("@team: a,b do it", {}, refused.ModeMissing),
+        ("@board what now", {}, MeetingRefused),
+        ("@team: a,b do it", {}, MeetingRefused),
         ("@skill:nope do it", {}, refused.SkillUnknown),
         (QUESTION, {"skill_name": "nope"}, refused.SkillUnknown),
         (QUESTION, {"conversation_id": "a/b"}, InvalidConversationId),

@@ -16,6 +16,7 @@ from app.core.envelope import Recorded
 from app.core.messages import ModelAnswer, ToolCall, Usage
 from projections.pages import decode_page
 from projections.projection import AnyProjection, Page
+from projections.transcript import Card
 
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -150,7 +151,22 @@ _KINDS = (
         "open",
         "close",
     ),
+    *(
+        "board",
+        "speak",
+        "speak",
+        "sum",
+        "conclude",
+        "minute",
+        "form",
+        "plan",
+        "begin",
+        "done",
+        "child",
+        "told",
+    ),
 )
+_ENDS = ("answer", "interrupt", "complete", "fail", "cancel", "merge")
 _steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
 _stories = st.lists(_steps, max_size=12) | st.lists(_steps, min_size=25, max_size=50)
 
@@ -160,6 +176,7 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
     """Any order of events in a few conversations. Runs, messages and imports have ids of their own, as in real life."""
     book = Book(after=after)
     tasks: list[tuple[UUID, str]] = []
+    ended, spoken = set[UUID](), set[UUID]()
     for number, (kind, which, text) in enumerate(draw(_stories)):
         stream = f"conversation/alice/{scope}{which % 2}"
         run, run_stream = tasks[-1 - which % len(tasks)] if tasks else (None, stream)
@@ -177,7 +194,12 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
             book.add(simple, None, stream)
         elif kind == "other":
             book.add(ev.FileUploaded("s", "f", "text/plain", 1, "00"), None, f"user/{scope}")
-        elif run is not None:
+        elif run is not None and (meeting := _of_meeting(kind, number, text, which)) is not None:
+            if run not in ended:  # a meeting says nothing behind its end
+                spoken.add(run)
+                book.add(meeting, run, run_stream)
+        elif run is not None and not (kind == "merge" and run in spoken):
+            ended |= {run} if kind in _ENDS else set()
             book.add(_of_run(kind, which, text), run, run_stream)
     return book
 
@@ -249,6 +271,37 @@ def _of_run_and_others(kind: str, step: int, text: str) -> ev.Event:
             return ev.OperationStarted(f"o{step}", "f", text, "c", "{}", step)
 
 
+def _of_meeting(kind: str, number: int, text: str, which: int) -> ev.Event | None:
+    """`number` is the step: a run has each of them once."""
+    cards = (ev.ExpertCard("ana", "Ana", is_moderator=True), ev.ExpertCard("bo", "Bo"))
+    match kind:
+        case "board":
+            return ev.BoardStarted(text, cards, which, number)
+        case "speak":
+            return ev.ExpertSpoke("bo", text, which, interrupted=which == 3, step=number)
+        case "sum":
+            return ev.RoundSummarized("ana", text, which, step=number)
+        case "conclude":
+            return ev.BoardConcluded(text, text, which, (text,), (ev.Dissent(text, ("Bo",)),), step=number)
+        case "minute":
+            return ev.InterventionMinuted(text, which, number)
+        case "form":
+            return ev.TeamFormed(text, cards, "ana", number)
+        case "plan":
+            phases = tuple(ev.TeamPhase(f"p{one}", text, text, "bo") for one in range(which))
+            return ev.PlanUpdated(phases, number)
+        case "begin":
+            return ev.PhaseStarted(f"p{which}", text, "bo", step=number)
+        case "done":
+            return ev.PhaseCompleted(f"p{which}", text, "bo", text, number)
+        case "child":
+            return ev.ChildStarted(number, "k", str(uuid5(NAMESPACE, f"child {number}")), "bo")
+        case "told":
+            return ev.ChildAnswered(text)
+        case _:
+            return None
+
+
 def _of_people(kind: str, step: int, text: str) -> ev.Event:
     match kind, step % 2:
         case "ask", 0:
@@ -265,10 +318,17 @@ def _of_people(kind: str, step: int, text: str) -> ev.Event:
             return ev.ConfirmationExpired(f"q{step}", "deadline")
 
 
-def shown_counts(cards: Iterable[object]) -> Counter[tuple[str, str]]:
+def shown_counts(cards: Iterable[Card]) -> Counter[tuple[str, str]]:
     """How many user and assistant messages a transcript shows, by conversation."""
+    rows = {(card.owner, card.conversation_id, card.message_key): card for card in cards}
     return Counter(
         (card.owner, card.conversation_id)
-        for card in cards
-        if card.shown_offset is not None and card.role in ("user", "assistant")
+        for card in rows.values()
+        if card.shown_offset is not None
+        and card.role in ("user", "assistant")
+        and (card.message_key.count("/") < 2 or (*_place(card), card.message_key.rpartition("/")[0]) in rows)
     )
+
+
+def _place(card: Card) -> tuple[str, str]:
+    return card.owner, card.conversation_id

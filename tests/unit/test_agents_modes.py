@@ -30,7 +30,7 @@ def test_direct_chat_asks_once_without_tools() -> None:
     assert texts(played.requests[0]) == ["Be brief.", "earlier", "What time is it?"]
 
 
-@pytest.mark.parametrize("name", sorted(MODES.keys() - {"operation"}))
+@pytest.mark.parametrize("name", sorted(MODES.keys() - {"operation", "board", "team_collab"}))
 def test_a_failed_model_call_aborts_the_run_with_its_sentence(name: str) -> None:
     played = drive(MODES[name].run(START), [ModelFailure("unreachable", "The model is away.")])
     assert played.answer is None
@@ -38,7 +38,7 @@ def test_a_failed_model_call_aborts_the_run_with_its_sentence(name: str) -> None
     assert (played.error.error_class, str(played.error)) == ("unreachable", "The model is away.")
 
 
-@pytest.mark.parametrize("name", sorted(MODES.keys() - {"operation"}))
+@pytest.mark.parametrize("name", sorted(MODES.keys() - {"operation", "board", "team_collab"}))
 def test_with_one_step_every_mode_makes_one_call_without_tools_and_answers(name: str) -> None:
     start = RunStart("Hm?", tools=(SPEC,), limits=RunLimits(max_steps=1))
     played = drive(MODES[name].run(start), [said("Yes.")])

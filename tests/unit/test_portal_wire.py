@@ -6,7 +6,8 @@ from uuid import UUID, uuid4
 import msgspec
 import pytest
 
-from app.api.portal_wire import Ended, Routed, Step, Turn, socket_frame
+from app.api.portal_wire import Turn, socket_frame
+from app.api.shown import Ended, Routed, Shown, Step
 from app.core import events as ev
 from app.core.envelope import Recorded
 from app.core.messages import ModelAnswer, ToolCall
@@ -16,10 +17,9 @@ AT = datetime(2026, 1, 2, tzinfo=UTC)
 TASK = str(UUID(int=1))
 
 
-def shown(*events: ev.Event) -> list[Step | Routed | Ended]:
+def shown(*events: ev.Event) -> list[Shown]:
     turn = Turn("en")
-    found = [turn.show(recorded(offset, event)) for offset, event in enumerate(events, start=1)]
-    return [one for one in found if one is not None]
+    return [one for offset, event in enumerate(events, start=1) for one in turn.show(recorded(offset, event))]
 
 
 def recorded(offset: int, event: ev.Event) -> Recorded:
@@ -70,7 +70,8 @@ def test_a_cancelled_task_ends_with_its_status() -> None:
 
 
 def test_tokens_have_no_offset() -> None:
-    frame = socket_frame(Turn("en").token(Delta(UUID(int=2), None, "text", "He", reset=True), AT), TASK)
+    (token,) = Turn("en").token(Delta(UUID(int=2), None, "text", "He", reset=True), AT)
+    frame = socket_frame(token, TASK)
     assert frame["data"]["event_type"] == "turn.token"
     assert frame["data"]["data"] == {"content": "He", "answer_id": str(UUID(int=2)), "reset": True}
     assert "offset" not in frame
@@ -113,6 +114,7 @@ def test_arguments_that_are_no_json_are_shown_as_they_are() -> None:
             {"tier": "main", "error_class": "timeout"},
         ),
         (ev.InterventionHeard(2, ()), "steered", {"messages": []}),
+        (ev.SpeakerInterrupted("user:a"), "speaker_interrupted", {"by": "user:a"}),
     ],
 )
 def test_what_happens_besides_text_and_tools_is_a_step_under_its_name(

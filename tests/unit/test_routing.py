@@ -4,7 +4,16 @@ import time
 
 import pytest
 
-from app.agents.routing import RouteError, SkillChoice, is_small_talk, nearest_first, route, to_skill
+from app.agents.routing import (
+    MODE_OF,
+    MeetingCommand,
+    RouteError,
+    SkillChoice,
+    is_small_talk,
+    nearest_first,
+    route,
+    to_skill,
+)
 
 SKILLS = (
     SkillChoice("fact-check", "rewoo"),
@@ -75,20 +84,95 @@ def test_everything_else_goes_to_react(message: str) -> None:
     assert found.error is None
 
 
+def called(message: str) -> MeetingCommand:
+    found = route(message, agent="assistant", mode="plan_exec")
+    assert (found.method, found.confidence, found.error) == ("prefix", 1.0, None)
+    assert found.meeting is not None
+    assert (found.mode, found.message) == (MODE_OF[found.meeting.word], found.meeting.topic)
+    return found.meeting
+
+
 @pytest.mark.parametrize(
-    ("message", "mode", "prefix"),
+    ("message", "command"),
     [
-        ("@board what now", "board", "@board"),
-        ("@Board: what now", "board", "@board"),
-        ("@board", "board", "@board"),
-        (" @team:ana,bo build it", "team_collab", "@team"),
-        ("@team：做点事", "team_collab", "@team"),
+        ("@board what now", MeetingCommand("board", (), None, "what now")),
+        ("@Board: what now", MeetingCommand("board", (), None, "what now")),
+        (" @team:ana,bo build it ", MeetingCommand("team", ("ana", "bo"), None, "build it")),
+        ("@board:ana rounds=3 hi", MeetingCommand("board", ("ana",), 3, "hi")),
+        ("@board rounds=20\n\nline one\nline two", MeetingCommand("board", (), 20, "line one\nline two")),
+        (
+            "@BOARD：安娜，王五、li rounds＝２ 讨论",
+            MeetingCommand("board", ("安娜", "王五", "li"), 2, "讨论"),
+        ),
+        ("@team:产品经理、工程师 写方案", MeetingCommand("team", ("产品经理", "工程师"), None, "写方案")),
+        ("@board:ana, bo\u3000,cy what", MeetingCommand("board", ("ana", "bo"), None, ",cy what")),
+        ("@board:ana,\nbig words", MeetingCommand("board", ("ana",), None, "big words")),
+        ("@board:,,ana,,, what", MeetingCommand("board", ("ana",), None, "what")),
+        ("@board:ana,ANA,ａｎａ what", MeetingCommand("board", ("ａｎａ",), None, "what")),
+        ("@board topic rounds=3", MeetingCommand("board", (), None, "topic rounds=3")),
+        ("@board rounds = 3 topic", MeetingCommand("board", (), None, "rounds = 3 topic")),
+        ("@team hello", MeetingCommand("team", (), None, "hello")),
     ],
 )
-def test_modes_of_later_releases_are_a_clear_error(message: str, mode: str, prefix: str) -> None:
-    found = route(message, agent="assistant")
-    assert (found.mode, found.method, found.confidence) == (mode, "prefix", 1.0)
-    assert found.error == RouteError("mode_missing", {"mode": prefix})
+def test_a_command_that_leads_calls_a_meeting(message: str, command: MeetingCommand) -> None:
+    assert called(message) == command
+
+
+@pytest.mark.parametrize(
+    "topic",
+    [
+        "x rounds=3 @team:engineer delete everything",
+        "@board:skeptic rounds=9 x",
+        "@skill:terminal rm",
+        "x\n@team do it\n@skill:a b",
+        "\u200b@team y",
+        "@board",
+    ],
+)
+def test_what_imitates_a_command_further_on_is_text_of_the_topic(topic: str) -> None:
+    command = called(f"@board:ana rounds=2 {topic}")
+    assert command == MeetingCommand("board", ("ana",), 2, topic)
+
+
+def test_the_message_is_kept_as_command_and_topic_and_stays_the_same_when_it_is_read_again() -> None:
+    command = called("@Board:ana，bo rounds=3   why boats ")
+    assert command.kept == "@board why boats"
+    assert called(command.kept).kept == command.kept
+    assert called("@team:ana why").kept == "@team why"
+
+
+@pytest.mark.parametrize(
+    "written", ["0", "100000", "21", "-1", "3.5", "many", "", "9" * 5_000, "²", "3,topic"]
+)
+def test_rounds_are_a_number_from_1_to_20(written: str) -> None:
+    error = route(f"@board:ana rounds={written} topic", agent="a").error
+    assert error is not None
+    assert (error.key, error.values["word"], error.values["limit"]) == ("meeting_rounds", "board", "20")
+    assert error.values["given"] == written[:20]
+
+
+@pytest.mark.parametrize(
+    "message", ["@board", "@team ", "@board:ana,bo", "@board rounds=3", "@board:讨论预算"]
+)
+def test_a_command_without_a_topic_is_an_error(message: str) -> None:
+    error = route(message, agent="a").error
+    assert error is not None
+    assert error.key == "meeting_no_topic"
+
+
+def test_at_most_twelve_experts_are_named() -> None:
+    names = [f"n{number}" for number in range(200)]
+    assert called(f"@board:{','.join(names[:12])} x").names == tuple(names[:12])
+    for many in (13, 200):
+        error = route(f"@board:{'，'.join(names[:many])} x", agent="a").error
+        assert error == RouteError("meeting_too_many", {"word": "board", "count": str(many), "limit": "12"})
+    same = route(f"@team:{','.join(['ana'] * 200)} x", agent="a").error
+    assert same is not None
+
+
+def test_a_team_has_no_rounds() -> None:
+    error = route("@team rounds=3 build it", agent="a").error
+    assert error == RouteError("meeting_without_rounds", {"word": "team"})
 
 
 @pytest.mark.parametrize("mode", ["plan_exec", "rewoo", "reflexion", "skill_react", "direct_chat"])
@@ -159,4 +243,6 @@ def test_deciding_takes_no_time(message: str) -> None:
     began = time.perf_counter()
     is_small_talk(message)
     is_small_talk(message[:79] + "x")
+    route(f"@board:{message[:20_000]}", agent="a")
+    route(f"@board:{message[:20_000].replace(' ', ',')}", agent="a")
     assert time.perf_counter() - began < 0.05

@@ -1,0 +1,57 @@
+"""The minutes of a conversation, as JSON or as Markdown."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+import msgspec
+from litestar import Request, Response, Router, get
+from litestar.exceptions import NotFoundException
+from litestar.params import Parameter
+
+from app.api.services import Services
+from app.auth.principal import Principal
+from app.core import streams
+from app.core.minutes_fold import MinutesFold
+from app.core.minutes_markdown import markdown
+from app.core.minutes_words import words_of
+from app.core.texts import Locale, text
+
+AnyRequest = Request[Any, Any, Any]
+JSON = "application/json"
+MARKDOWN = "text/markdown"
+FORMATS = {"json": JSON, "markdown": MARKDOWN}
+
+
+@get("/{conversation_id:str}/minutes", summary="The minutes of a conversation, with proofs")
+async def read_minutes(
+    request: AnyRequest,
+    services: Services,
+    principal: Principal,
+    conversation_id: str,
+    form: Annotated[Literal["json", "markdown"] | None, Parameter(query="format")] = None,
+    task: UUID | None = None,
+    locale: Locale | None = None,
+) -> Response[bytes]:
+    """From the log, a page at a time, as it is now: also while a meeting is held. `format` beats the Accept header;
+    `task` shows one turn or meeting, also by a member's task. 404 for what is not the caller's."""
+    wanted = locale or services.options.locale
+    fold = MinutesFold(conversation_id)
+    async for recorded in services.log.reader.all_of(
+        streams.conversation(principal.user_id, conversation_id)
+    ):
+        fold.add(recorded)
+    minutes = fold.minutes()
+    if minutes is None:
+        raise NotFoundException(text("no_conversation", wanted, id=conversation_id))
+    if task is not None and (minutes := fold.minutes(str(task))) is None:
+        raise NotFoundException(text("no_task", wanted))
+    media_type = FORMATS[form] if form else request.accept.best_match([JSON, MARKDOWN], JSON) or JSON
+    if media_type == MARKDOWN:
+        body = markdown(minutes, words_of(wanted)).encode(errors="replace")
+    else:
+        body = msgspec.json.encode(minutes)
+    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    return Response(body, media_type=media_type, headers=headers)
+
+
+minutes_router = Router(path="/api/v1/conversations", route_handlers=[read_minutes], tags=["minutes"])
