@@ -11,7 +11,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from app.bench import append, fanout, fold, reconnect, replay, steps, storage
+from app.bench import append, fanout, fold, reconnect, replay, steps, storage, team
 from app.bench.ground import Ground, open_ground
 from app.bench.measure import Row
 from app.bench.table import Report, print_table, this_machine, write_markdown
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
     "projections": fold.measure,
     "storage": storage.measure,
     "steps": steps.measure,
+    "team": team.measure,
 }
 
 
@@ -53,8 +54,8 @@ def bench_command(
 ) -> None:
     """Measure, as ratios against baselines of the same run. It takes a few minutes; use an idle machine.
 
-    NAME: append, replay, fanout, reconnect, projections, storage, steps; none means all. Runs on fresh databases of
-    the server that DATABASE_URL names (its role has to be allowed to create databases), else on an embedded server.
+    NAME: append, replay, fanout, reconnect, projections, storage, steps, team; none means all. Runs on fresh databases
+    of the server that DATABASE_URL names (its role has to be allowed to create databases), else on an embedded server.
     """
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

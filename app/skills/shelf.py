@@ -177,8 +177,10 @@ class Shelf(Generic[T]):
 
     def _tell(self, before: _Contents[T], now: _Contents[T]) -> None:
         """Log what is new since the last look."""
+        # What is there at the start is no news.
+        log = logger.info if before.items else logger.debug
         for name in now.items.keys() - before.items.keys():
-            logger.info("file_loaded", kind=self._kind, name=name)
+            log("file_loaded", kind=self._kind, name=name)
         for name in before.items.keys() - now.items.keys():
             logger.info("file_gone", kind=self._kind, name=name)
         for name in now.items.keys() & before.items.keys():

@@ -45,6 +45,7 @@ def test_every_benchmark_gives_finite_ratios(tmp_path: Path) -> None:
         "projections",
         "storage",
         "steps",
+        "team",
     }
     assert all(math.isfinite(row["ratio"]) and row["ratio"] > 0 for row in rows)
     assert all(row["low"] <= row["ratio"] <= row["high"] for row in rows)
