@@ -1,9 +1,10 @@
 """Conversations of an owner: what a list of them shows. One row a conversation.
 
 `message_count` counts the user and assistant messages that `transcript` shows; both follow the same rules, so the two
-agree at the same position. A task that another task started (an operation) has no message, nor has one whose message
-another task heard. A deletion removes the row; the next message starts it anew. An answer of a run that was
-requested before the deletion belongs to what is forgotten, so it is neither counted nor shown.
+agree at the same position. What is said in a board counts as it is shown there. A task that another task started (an
+operation, a member's run) has no message, nor has one whose message another task heard. A deletion removes the row; the
+next message starts it anew. An answer of a run that was requested before the deletion belongs to what is forgotten, so
+it is neither counted nor shown.
 """
 
 from datetime import datetime
@@ -16,14 +17,17 @@ from psycopg_pool import AsyncConnectionPool
 from app.core import titles
 from app.core.envelope import Recorded
 from app.core.events import (
+    BoardStarted,
     ConversationCreated,
     ConversationDeleted,
     ConversationImported,
     Event,
+    ExpertSpoke,
     MessageAnswered,
     MessageImported,
     MessageInterrupted,
     MessageReceived,
+    RoundSummarized,
     RunCancelled,
     RunFailed,
     RunMerged,
@@ -36,6 +40,7 @@ from projections.tables import fetch_rows
 
 LIST_MAX = 500
 COUNTED_ROLES = ("user", "assistant")
+BOARD = "board"
 
 DDL = """
 CREATE TABLE IF NOT EXISTS conversations (
@@ -107,25 +112,33 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
         case RunRequested() if event.parent is not None:
             return row
         case RunRequested():
-            return _with_run(row or _begun(recorded), recorded)
+            return _with_run(row or _begun(recorded), recorded, is_board=event.mode == BOARD)
         case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
             return _with_message(row or _begun(recorded), recorded, "assistant", "")
         case _ if row is None:
             return None
+        case BoardStarted() | ExpertSpoke() | RoundSummarized():
+            return _with_speech(row, recorded)
         case MessageInterrupted() if not event.content.strip():
             return row  # nothing to show; the run's terminal event has something
-        case MessageAnswered() | MessageInterrupted() | RunFailed() | RunCancelled():
-            return _without_run(row, recorded, messages=1)
-        case RunMerged():
-            return _without_run(row, recorded, messages=0)
+        case MessageAnswered() | MessageInterrupted() | RunFailed() | RunCancelled() | RunMerged():
+            return _without_run(row, recorded, messages=0 if isinstance(event, RunMerged) else 1)
         case _:
             return row
 
 
-def _with_run(row: Conversation, recorded: Recorded) -> Conversation:
+def _with_run(row: Conversation, recorded: Recorded, *, is_board: bool) -> Conversation:
     if recorded.task_id is None or recorded.task_id in row.open_tasks:
         return row
-    return _changed(row, recorded, open_tasks=(*row.open_tasks, recorded.task_id))
+    open_tasks = (*row.open_tasks, recorded.task_id)
+    return _changed(row, recorded, open_tasks=open_tasks, is_board=row.is_board or is_board)
+
+
+def _with_speech(row: Conversation, recorded: Recorded) -> Conversation:
+    """A message of a meeting that is being held."""
+    if recorded.task_id not in row.open_tasks:
+        return row
+    return _changed(row, recorded, message_count=row.message_count + 1)
 
 
 def _without_run(row: Conversation, recorded: Recorded, *, messages: int) -> Conversation:
@@ -142,7 +155,12 @@ def _with_message(row: Conversation, recorded: Recorded, role: str, content: str
         return _changed(row, recorded, message_count=counted)
     title = titles.title_of(content)
     return _changed(
-        row, recorded, message_count=counted, title=title.text, titled=True, is_board=title.is_board
+        row,
+        recorded,
+        message_count=counted,
+        title=title.text,
+        titled=True,
+        is_board=row.is_board or title.is_board,
     )
 
 
@@ -156,7 +174,7 @@ def _changed(row: Conversation, recorded: Recorded, **fields: Any) -> Conversati
 
 PROJECTION = Projection(
     name="conversations",
-    version=2,
+    version=3,
     row=Conversation,
     ddl=DDL,
     key=("owner", "conversation_id"),
@@ -168,6 +186,9 @@ PROJECTION = Projection(
         MessageImported,
         MessageAnswered,
         MessageInterrupted,
+        BoardStarted,
+        ExpertSpoke,
+        RoundSummarized,
         RunRequested,
         RunFailed,
         RunCancelled,

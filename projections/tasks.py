@@ -5,22 +5,26 @@
                           a question is asked  ▼    │  the last open one is answered, or its deadline has passed
                                                waiting
 
-A task whose message was heard by another one (`run.merged`) is completed, and says by which. An operation is a
-task with a `parent`. A deletion of the conversation removes its tasks.
+A task whose message was heard by another one (`run.merged`) is completed, and says by which. An operation and the run
+of a team's member are tasks with a `parent`. The progress of a board is in its rounds, of a team in its phases. A
+deletion of the conversation removes its tasks.
 """
 
-from typing import Any, assert_never
+from typing import Any, assert_never, get_args
 from uuid import UUID
 
 import msgspec
 
 from app.core.envelope import Recorded
 from app.core.events import (
+    BoardStarted,
+    ChildAnswered,
     ConfirmationAnswered,
     ConfirmationExpired,
     ConfirmationRequested,
     ConversationDeleted,
     Event,
+    ExpertSpoke,
     HumanAnswered,
     HumanAsked,
     HumanUnanswered,
@@ -30,6 +34,11 @@ from app.core.events import (
     ModelAttemptFailed,
     OperationFinished,
     PhaseChanged,
+    PhaseCompleted,
+    PhaseFailed,
+    PhaseStarted,
+    PlanUpdated,
+    RoundSummarized,
     RunCancelled,
     RunClaimed,
     RunCompleted,
@@ -38,6 +47,7 @@ from app.core.events import (
     RunRequested,
     ToolCalled,
 )
+from app.core.meeting_cards import MEETING_MODES
 from app.core.messages import Usage
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
 from projections.tasks_reads import (
@@ -77,6 +87,10 @@ __all__ = [
 ]
 
 OPEN_PROGRESS_MAX = 0.95
+Meeting = (
+    BoardStarted | ExpertSpoke | RoundSummarized | PlanUpdated | PhaseStarted | PhaseCompleted | PhaseFailed
+)
+"""Events that say how far a board or a team is."""
 
 DDL = """
 CREATE TABLE IF NOT EXISTS tasks (
@@ -127,8 +141,10 @@ def apply(row: Task | None, recorded: Recorded, event: Event) -> Task | None:
             return _waiting(row, recorded, _without(row, request))
         case ConfirmationAnswered(confirmation_id=request) | ConfirmationExpired(confirmation_id=request):
             return _waiting(row, recorded, _without(row, request))
-        case MessageAnswered() | MessageInterrupted() | OperationFinished():
-            return _changed(row, recorded, output_data=_output(event))
+        case MessageAnswered() | MessageInterrupted() | OperationFinished() | ChildAnswered():
+            return _changed(row, recorded, output_data=_output(event, row))
+        case _ if isinstance(event, Meeting):
+            return _meeting(row, recorded, event)
         case RunCompleted() | RunFailed() | RunCancelled() | RunMerged():
             return _ended(row, recorded, event)
         case _:
@@ -157,7 +173,39 @@ def _working(
             assert_never(never)
 
 
-def _output(event: MessageAnswered | MessageInterrupted | OperationFinished) -> TaskOutput:
+def _meeting(row: Task, recorded: Recorded, event: Meeting) -> Task:
+    """How far a board or a team is. `progress` never goes back, also where a team plans anew."""
+    metadata, message = row.metadata, row.progress_message
+    match event:
+        case BoardStarted():
+            metadata = msgspec.structs.replace(metadata, rounds=event.max_rounds)
+        case ExpertSpoke():
+            message = f"{event.round}/{metadata.rounds}" if event.round else message
+        case RoundSummarized():
+            metadata = msgspec.structs.replace(metadata, rounds_held=event.round)
+        case PlanUpdated():
+            metadata = msgspec.structs.replace(metadata, phases={one.id: one.status for one in event.phases})
+        case PhaseStarted():
+            metadata, message = _with_phase(metadata, event.phase_id, "running"), event.name
+        case PhaseCompleted():
+            metadata = _with_phase(metadata, event.phase_id, "completed")
+        case PhaseFailed():
+            metadata = _with_phase(metadata, event.phase_id, "failed")
+        case _ as never:
+            assert_never(never)
+    done = sum(status == "completed" for status in metadata.phases.values())
+    share = metadata.rounds_held / metadata.rounds if metadata.rounds else done / max(1, len(metadata.phases))
+    progress = max(row.progress, min(OPEN_PROGRESS_MAX, share))
+    return _changed(row, recorded, metadata=metadata, progress=progress, progress_message=message)
+
+
+def _with_phase(metadata: TaskMetadata, phase_id: str, status: str) -> TaskMetadata:
+    return msgspec.structs.replace(metadata, phases={**metadata.phases, phase_id: status})
+
+
+def _output(
+    event: MessageAnswered | MessageInterrupted | OperationFinished | ChildAnswered, row: Task
+) -> TaskOutput:
     match event:
         case MessageAnswered():
             return TaskOutput(event.content, event.message_id, fallback=event.fallback)
@@ -165,6 +213,8 @@ def _output(event: MessageAnswered | MessageInterrupted | OperationFinished) -> 
             return TaskOutput(event.content, event.message_id, partial=True)
         case OperationFinished():
             return TaskOutput(event.content, event.call_id)
+        case ChildAnswered():
+            return TaskOutput(event.content, row.input_data.message_id)
         case _ as never:
             assert_never(never)
 
@@ -218,6 +268,8 @@ def _stepped(row: Task, recorded: Recorded, event: ModelAnswered) -> Task:
         steps=row.metadata.steps + 1,
         tool_calls=row.metadata.tool_calls + len(event.answer.tool_calls),
     )
+    if metadata.mode in MEETING_MODES:
+        return _changed(row, recorded, metadata=metadata)
     progress = min(OPEN_PROGRESS_MAX, metadata.steps / max(1, metadata.max_steps))
     return _changed(
         row,
@@ -271,7 +323,7 @@ def _changed(row: Task, recorded: Recorded, **fields: Any) -> Task:
 
 PROJECTION = Projection(
     name="tasks",
-    version=2,
+    version=3,
     row=Task,
     ddl=DDL,
     key=("task_id",),
@@ -292,6 +344,8 @@ PROJECTION = Projection(
         MessageAnswered,
         MessageInterrupted,
         OperationFinished,
+        ChildAnswered,
+        *get_args(Meeting),
         RunCompleted,
         RunFailed,
         RunCancelled,

@@ -49,7 +49,8 @@ class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
     """`steps`, `tool_calls`, `usage` and `cost_usd` count as far as they are known; the terminal event knows better.
 
     `parent` is the task that started this one, `merged_into` the one that heard its message. `waits_for` are the ids of
-    the questions and confirmations that are open. `cost_usd` None: no price is configured.
+    the questions and confirmations that are open. `cost_usd` None: no price is configured. `rounds` are those of a
+    board, `phases` the states of a team's phases by their ids.
     """
 
     mode: str
@@ -68,6 +69,9 @@ class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
     merged_into: str | None = None
     waits_for: tuple[str, ...] = ()
     phase: str | None = None
+    rounds: int = 0
+    rounds_held: int = 0
+    phases: dict[str, str] = {}
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):

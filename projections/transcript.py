@@ -8,14 +8,15 @@ hidden, when the run is requested, gathers routing, thinking and tool calls, and
     run.failed            the sentence that says why                 `status` "failed", if nothing was shown before
     run.cancelled         the locale's sentence for it               `status` "cancelled", if nothing was shown before
 
-A task whose message another one heard shows nothing of its own. The call of a long-running tool says
-`operation_pending` until the operation's result takes the place of that.
+What is said in a board is a message each (`transcript_meetings.py`). A task whose message another one heard shows
+nothing of its own. The call of a long-running tool says `operation_pending` until the operation's result takes the
+place of that.
 
 Imported messages are shown by their role; those of roles other than user and assistant only to readers who ask. A
 deletion of the conversation removes all of its rows; what a run from before the deletion says after it is not shown.
 """
 
-from typing import Any, get_args
+from typing import Any, assert_never, get_args
 from uuid import UUID
 
 import msgspec
@@ -34,6 +35,8 @@ from app.core.events import (
     RunMerged,
     RunRequested,
 )
+from app.core.meeting_cards import cast_of
+from app.core.steps import step_of
 from app.core.texts import Locale, text
 from projections.imported import ImportedMessage, read_imported
 from projections.projection import Key, Projection, conversation_key, event_types
@@ -47,6 +50,16 @@ from projections.transcript_cards import (
     joined,
     with_step,
     worked,
+)
+from projections.transcript_meetings import (
+    Childlike,
+    Noted,
+    Said,
+    member,
+    message_key,
+    noted,
+    of_children,
+    said,
 )
 from projections.transcript_reads import Found, Message, Page, listed, page, search
 
@@ -83,35 +96,30 @@ def key_of(recorded: Recorded, event: Event) -> Key | None:
         return None
     match event:
         case MessageReceived():
-            message_key = f"message/{event.message_id}"
+            key = f"message/{event.message_id}"
         case MessageImported():
-            message_key = f"imported/{event.index}"
+            key = f"imported/{event.index}"
         case OperationFinished():  # belongs to the message whose call started it
             if not event.parent:
                 return None
-            message_key = f"task/{UUID(event.parent).hex}"
+            key = f"task/{UUID(event.parent).hex}"
+        case _ if recorded.task_id is not None and isinstance(event, Said):
+            key = message_key(recorded.task_id, event)
         case _ if recorded.task_id is not None:
-            message_key = f"task/{recorded.task_id.hex}"
+            key = f"task/{recorded.task_id.hex}"
         case MessageAnswered() | MessageInterrupted():
-            message_key = f"message/{event.message_id}"
+            key = f"message/{event.message_id}"
         case _:
             return None
-    return (*conversation, message_key)
+    return (*conversation, key)
 
 
 def apply(row: Card | None, recorded: Recorded, event: Event) -> Card | None:
     match event:
-        case MessageReceived():
-            metadata = Metadata(client_message_id=event.client_message_id, sources=event.sources)
-            return _shown(
-                _begun(recorded, event, "user"), recorded, event.message_id, event.content, metadata
-            )
-        case MessageImported():
-            return _imported(_begun(recorded, event, "user"), recorded, read_imported(event.message))
-        case RunRequested() if event.parent is not None:  # shows nothing of its own
-            return None
-        case RunRequested():
-            return _requested(_begun(recorded, event, "assistant"), recorded, event)
+        case MessageReceived() | MessageImported() | RunRequested():
+            return _first(recorded, event)
+        case _ if isinstance(event, Said):
+            return said(_begun(recorded, event, "assistant"), recorded, event)
         case MessageAnswered() | MessageInterrupted() if row is None and recorded.task_id is None:
             return _answered(_begun(recorded, event, "assistant"), recorded, event)
         case _ if row is None:  # of a run from before a deletion
@@ -122,12 +130,39 @@ def apply(row: Card | None, recorded: Recorded, event: Event) -> Card | None:
             return _ended(row, recorded, event)
         case RunMerged():
             return row if row.shown_offset is not None else None
-        case _ if isinstance(event, Working):
-            return worked(row, recorded, event)
-        case _ if isinstance(event, Shown):
-            return with_step(row, recorded, event)
         case _:
-            return row
+            return _going_on(row, recorded, event)
+
+
+def _first(recorded: Recorded, event: MessageReceived | MessageImported | RunRequested) -> Card | None:
+    """What begins a row."""
+    match event:
+        case MessageReceived():
+            metadata = Metadata(client_message_id=event.client_message_id, sources=event.sources)
+            return _shown(
+                _begun(recorded, event, "user"), recorded, event.message_id, event.content, metadata
+            )
+        case MessageImported():
+            return _imported(_begun(recorded, event, "user"), recorded, read_imported(event.message))
+        case RunRequested(parent=None):
+            return _requested(_begun(recorded, event, "assistant"), recorded, event)
+        case RunRequested(mode="operation"):  # its result is told in the card of the call
+            return None
+        case RunRequested():
+            return member(_begun(recorded, event, "expert"), recorded, event)
+        case _ as never:
+            assert_never(never)
+
+
+def _going_on(row: Card, recorded: Recorded, event: Event) -> Card:
+    """What a run does before its end."""
+    if isinstance(event, Working):
+        return worked(row, recorded, event)
+    if isinstance(event, Shown):
+        return with_step(row, recorded, step_of(event))
+    if isinstance(event, Noted):
+        return noted(row, recorded, event)
+    return of_children(row, recorded, event) if isinstance(event, Childlike) else row
 
 
 def _begun(recorded: Recorded, event: Event, role: str) -> Card:
@@ -146,6 +181,7 @@ def _requested(row: Card, recorded: Recorded, event: RunRequested) -> Card:
         mode=event.mode,
         agent=event.agent,
         model=event.model,
+        experts=cast_of(event.experts),
     )
     locale: Locale = "zh" if event.locale == "zh" else "en"
     return msgspec.structs.replace(row, locale=locale, metadata=metadata)
@@ -170,6 +206,8 @@ def _imported_call(call: dict[str, Any]) -> ToolCard:
 
 
 def _answered(row: Card, recorded: Recorded, event: MessageAnswered | MessageInterrupted) -> Card:
+    if row.metadata.parent is not None:  # a member's run has no message
+        return row
     if isinstance(event, MessageInterrupted):
         if not event.content.strip() and recorded.task_id is not None:
             return msgspec.structs.replace(row, id=event.message_id, last_offset=recorded.offset)
@@ -186,6 +224,8 @@ def _ended(row: Card, recorded: Recorded, event: RunFailed | RunCancelled) -> Ca
         fields = {"error": content, "error_class": event.error_class}
     else:
         status, content, fields = "cancelled", text("cancelled", row.locale), {}
+    if row.metadata.parent is not None:  # a member's run is never shown by itself
+        return changed(row, recorded, status=status, **fields)
     if row.shown_offset is not None:
         return changed(row, recorded, **fields)
     metadata = msgspec.structs.replace(row.metadata, status=status, **fields)
@@ -206,7 +246,7 @@ def _shown(row: Card, recorded: Recorded, message_id: str, content: str, metadat
 
 PROJECTION = Projection(
     name="transcript",
-    version=2,
+    version=3,
     row=Card,
     ddl=DDL,
     key=("owner", "conversation_id", "message_key"),
@@ -222,10 +262,13 @@ PROJECTION = Projection(
         RunMerged,
         *get_args(Working),
         *get_args(Shown),
+        *get_args(Said),
+        *get_args(Noted),
+        *get_args(Childlike),
     ),
     key_of=key_of,
     apply=apply,
-    begins=event_types(MessageReceived, MessageImported, RunRequested),
+    begins=event_types(MessageReceived, MessageImported, RunRequested, *get_args(Said)),
     forgets=event_types(ConversationDeleted),
     scope=("owner", "conversation_id"),
     scope_of=lambda recorded: conversation_key(recorded.stream),

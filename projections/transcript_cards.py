@@ -26,10 +26,12 @@ from app.core.events import (
     PhaseChanged,
     PhaseViolated,
     PlanDrafted,
+    SpeakerInterrupted,
     ToolCalled,
     ToolReturned,
 )
-from app.core.steps import StepCard, step_of
+from app.core.meeting_cards import MEETING_MODES, Cast
+from app.core.steps import StepCard
 from app.core.texts import Locale
 
 STEPS_MAX = 500
@@ -50,6 +52,7 @@ Shown = (
     | EffectUnknown
     | ModelAttemptFailed
     | InterventionHeard
+    | SpeakerInterrupted
 )
 """Events that become a step card of the message."""
 Working = ModelAnswered | ToolCalled | ToolReturned | OperationStarted | OperationFinished
@@ -74,7 +77,12 @@ class ToolCard(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
-    """What stands around a message. Fields that equal their default are not there."""
+    """What stands around a message. Fields that equal their default are not there.
+
+    `message_type` is board_started, board_speech, board_summary or board_conclusion, the keys that go with it are those
+    of the frames; `experts` are those of a board or team, `children` the tasks in which a team's members work, and
+    `parent` is the team of such a task.
+    """
 
     offset: int = 0
     task_id: UUID | None = None
@@ -96,6 +104,16 @@ class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     name: str | None = None
     tool_call_id: str | None = None
     refusal: str | None = None
+    message_type: str | None = None
+    expert_id: str | None = None
+    board_round: int | None = None
+    board_role: str | None = None
+    board_started: dict[str, Any] | None = None
+    board_conclusion: dict[str, Any] | None = None
+    consensus: bool = False
+    experts: Cast = ()
+    children: tuple[str, ...] = ()
+    parent: str | None = None
 
 
 class Card(msgspec.Struct, frozen=True, gc=False):
@@ -133,6 +151,8 @@ def worked(row: Card, recorded: Recorded, event: Working) -> Card:
 
 
 def _thought(row: Card, recorded: Recorded, event: ModelAnswered) -> Card:
+    if row.metadata.mode in MEETING_MODES:  # what its speakers say are cards of their own
+        return changed(row, recorded, model=event.answer.model)
     before_tools = event.answer.text if event.aside or event.answer.tool_calls else ""
     return changed(
         row,
@@ -196,9 +216,8 @@ def _pending(told: str) -> str:
     return msgspec.json.encode({**values, "status": "operation_pending"}).decode()
 
 
-def with_step(row: Card, recorded: Recorded, event: Shown) -> Card:
-    steps = (*row.metadata.steps, step_of(event))[:STEPS_MAX]
-    return changed(row, recorded, steps=steps)
+def with_step(row: Card, recorded: Recorded, step: StepCard, **fields: Any) -> Card:
+    return changed(row, recorded, steps=(*row.metadata.steps, step)[:STEPS_MAX], **fields)
 
 
 def changed(row: Card, recorded: Recorded, **fields: Any) -> Card:

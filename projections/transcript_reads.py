@@ -1,11 +1,18 @@
-"""What readers ask of the transcript: the newest messages, and those that say something."""
+"""What readers ask of the transcript: the newest messages, and those that say something.
 
+A message of a meeting is shown only where its task's row is there, and is told with the names and faces of that row;
+the answer of a team with what its members did (`expert_runs`).
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from psycopg_pool import AsyncConnectionPool
 
+from app.core.meeting_cards import Cast, of_expert
 from projections.tables import fetch_rows
 
 PAGE_MAX = 1_000
@@ -13,8 +20,15 @@ SEARCH_MAX = 100
 QUERY_CHARS_MAX = 500
 SHOWN_ROLES = ("user", "assistant")
 
+TASK_KEY_CHARS = len("task/") + 32
+
 _MESSAGE = "id, role, content, shown_at AS timestamp, metadata"
-_SEARCHED = "owner = %s AND shown_offset IS NOT NULL AND role IN ('user', 'assistant')"
+_SHOWN = (
+    "shown_offset IS NOT NULL AND (message_key NOT LIKE 'task/%%/%%' OR EXISTS (SELECT FROM transcript AS meeting "
+    "WHERE meeting.owner = transcript.owner AND meeting.conversation_id = transcript.conversation_id "
+    f"AND meeting.message_key = left(transcript.message_key, {TASK_KEY_CHARS})))"
+)
+_SEARCHED = f"owner = %s AND {_SHOWN} AND role IN ('user', 'assistant')"
 _WORDS = "to_tsvector('simple', left(content, 100000)) @@ websearch_to_tsquery('simple', %s)"
 
 
@@ -49,6 +63,12 @@ class _Result(msgspec.Struct, frozen=True):
     content: str
 
 
+class _TaskCard(msgspec.Struct, frozen=True):
+    message_key: str
+    content: str
+    metadata: dict[str, Any]
+
+
 class _Hit(Message, frozen=True):
     conversation_id: str
 
@@ -75,11 +95,11 @@ async def page(
         pool,
         Message,
         f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
-        "AND shown_offset IS NOT NULL AND shown_offset < %s AND role = ANY (%s) ORDER BY shown_offset DESC LIMIT %s",
+        f"AND {_SHOWN} AND shown_offset < %s AND role = ANY (%s) ORDER BY shown_offset DESC LIMIT %s",
         (*key, 2**62 if before is None else before, list(roles), max(0, min(limit, PAGE_MAX))),
     )
     newest.reverse()
-    await _add_imported_results(pool, key, newest)
+    await _complete(pool, key, newest)
     return Page(newest, heads[0].head)
 
 
@@ -92,10 +112,10 @@ async def listed(
         pool,
         Message,
         f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
-        "AND shown_offset IS NOT NULL ORDER BY shown_offset LIMIT %s OFFSET %s",
+        f"AND {_SHOWN} ORDER BY shown_offset LIMIT %s OFFSET %s",
         (*key, max(0, min(limit, PAGE_MAX)), max(0, offset)),
     )
-    await _add_imported_results(pool, key, messages)
+    await _complete(pool, key, messages)
     return messages
 
 
@@ -118,6 +138,10 @@ async def search(
     if len(hits) < limit:
         part = f"{where} AND content ILIKE %s AND NOT {_WORDS}"
         hits += await _hits(pool, part, [*scope, f"%{_escaped(query)}%", query], limit - len(hits))
+    for conversation in {hit.conversation_id for hit in hits}:
+        await _complete(
+            pool, (owner, conversation), [hit for hit in hits if hit.conversation_id == conversation]
+        )
     return [
         Found(hit.conversation_id, Message(hit.id, hit.role, hit.content, hit.timestamp, hit.metadata))
         for hit in hits
@@ -134,8 +158,61 @@ async def _hits(pool: AsyncConnectionPool, where: str, arguments: list[str], lim
     )
 
 
+async def _complete(pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]) -> None:
+    """Put in what stands in other rows."""
+    await _add_imported_results(pool, key, messages)
+    await _add_experts(pool, key, messages)
+    await _add_expert_runs(pool, key, messages)
+
+
+async def _add_experts(pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]) -> None:
+    """Who has made a speech is said in the card of the board."""
+    speeches = [message for message in messages if "expert_id" in message.metadata]
+    cards = await _cards(pool, key, [message.metadata["task_id"] for message in speeches])
+    for message in speeches:
+        card = cards.get(message.metadata["task_id"])
+        experts = card.metadata.get("experts", ()) if card is not None else ()
+        cast = msgspec.convert(experts, Cast)
+        message.metadata.update(of_expert(cast, message.metadata["expert_id"]))
+
+
+async def _add_expert_runs(
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]
+) -> None:
+    """What the members of a team have done, in the order in which they began."""
+    teams = [message for message in messages if "children" in message.metadata]
+    cards = await _cards(pool, key, [child for team in teams for child in team.metadata["children"]])
+    for team in teams:
+        cast = msgspec.convert(team.metadata.get("experts", ()), Cast)
+        team.metadata["expert_runs"] = [
+            {
+                **cards[child].metadata,
+                **of_expert(cast, cards[child].metadata.get("expert_id", "")),
+                "content": cards[child].content,
+            }
+            for child in team.metadata.pop("children")
+            if child in cards
+        ]
+
+
+async def _cards(
+    pool: AsyncConnectionPool, key: tuple[str, str], task_ids: Sequence[str]
+) -> dict[str, _TaskCard]:
+    """The rows of these tasks."""
+    if not task_ids:
+        return {}
+    found = await fetch_rows(
+        pool,
+        _TaskCard,
+        "SELECT message_key, content, metadata FROM transcript "
+        "WHERE owner = %s AND conversation_id = %s AND message_key = ANY (%s)",
+        (*key, [f"task/{UUID(task_id).hex}" for task_id in dict.fromkeys(task_ids)]),
+    )
+    return {str(UUID(card.message_key.removeprefix("task/"))): card for card in found}
+
+
 async def _add_imported_results(
-    pool: AsyncConnectionPool, key: tuple[str, str], messages: list[Message]
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]
 ) -> None:
     """An imported tool result is a message of its own; put it into the card of the call as well."""
     calls = [

@@ -99,7 +99,7 @@ def board(start: RunStart) -> Mode:
     can speak: then the models are away, and a conclusion would be about nothing.
     """
     meeting = convened(start)
-    yield from take_minute(BoardStarted(meeting.topic, meeting.present, meeting.rounds_max))
+    yield from take_minute(BoardStarted(start.input.strip(), meeting.present, meeting.rounds_max))
     stopped_by: StopRule
     try:
         stopped_by = yield from _discuss(meeting)

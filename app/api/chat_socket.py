@@ -1,4 +1,4 @@
-"""The socket of a chat session (wire contract, section 2): messages, replies to what runs ask, cancel, ping.
+"""The socket of a chat session (wire contract, section 2): messages, replies to what runs ask, cancel, interrupt, ping.
 
 It is a cursor on the session's stream, so it tells of every task of the session, whichever socket, node or REST call
 has started it, and any of its sockets can answer or cancel. Sockets only follow; tasks go on without them.
@@ -27,7 +27,7 @@ from app.core.envelope import user_actor
 from app.core.streams import InvalidConversationId
 from app.core.texts import text
 from app.log.log import Resumption
-from app.log.subscribe import Batch, Filter
+from app.log.subscribe import Batch
 from app.runs.sessions import SessionUnknown
 from projections import sessions, tasks
 
@@ -45,16 +45,23 @@ class Cancel(msgspec.Struct, frozen=True):
     task_id: Annotated[str, Meta(max_length=80)] | None = None
 
 
+class Interrupt(msgspec.Struct, frozen=True):
+    """Cut short who is speaking now in the session's board or team, or in the task `task_id`; it goes on."""
+
+    task_id: Annotated[str, Meta(max_length=80)] | None = None
+
+
 class Ping(msgspec.Struct, frozen=True):
     """Heartbeat."""
 
 
-Frame = Message | Reply | ConfirmationReply | Cancel | Ping
+Frame = Message | Reply | ConfirmationReply | Cancel | Interrupt | Ping
 KINDS: dict[str, type[Frame]] = {
     "message": Message,
     "reply": Reply,
     "confirmation_reply": ConfirmationReply,
     "cancel": Cancel,
+    "interrupt": Interrupt,
     "ping": Ping,
 }
 
@@ -104,13 +111,20 @@ class _Session:
             self._tell_again(accepted.task_id, accepted.offset)
 
     async def cancel(self, frame: Cancel) -> None:
-        task_id = self._chosen(frame)
+        chosen = self._chosen(frame)
         by = user_actor(self.line.principal.user_id)
-        asked = task_id is not None and await self.services.conversations.request_cancel(
-            task_id, self.session.stream, by
+        asked = bool(chosen) and await self.services.conversations.request_cancel(
+            chosen[0], self.session.stream, by
         )
         if not asked:
             await self.line.error(text("no_running_task_of_session", self.line.locale))
+
+    async def interrupt(self, frame: Interrupt) -> None:
+        by = user_actor(self.line.principal.user_id)
+        for task_id in self._chosen(frame):
+            if await self.services.conversations.interrupt(task_id, self.session.stream, by):
+                return
+        await self.line.error(text("nobody_speaks", self.line.locale))
 
     async def handle(self, received: str) -> None:
         frame = decoded(received, KINDS, self.line.locale)
@@ -126,6 +140,8 @@ class _Session:
                 await requests.confirm(self.services, principal, frame, stream=stream)
             case Cancel():
                 await self.cancel(frame)
+            case Interrupt():
+                await self.interrupt(frame)
             case Ping():
                 await self.line.send({"type": "pong"})
             case _ as never:
@@ -135,14 +151,15 @@ class _Session:
         for task in self._again:
             task.cancel()
 
-    def _chosen(self, frame: Cancel) -> UUID | None:
-        """The task that goes on now; one that was sent here and is not seen yet, where there is none."""
-        if frame.task_id is not None:
-            try:
-                return UUID(frame.task_id)
-            except ValueError:
-                return None
-        return next(iter((*self.shown.running(), *self._sent)), None)
+    def _chosen(self, frame: Cancel | Interrupt) -> list[UUID]:
+        """The open tasks that are meant: first the one that goes on now, last those that were sent here and are not
+        seen yet."""
+        if frame.task_id is None:
+            return [*self.shown.running(), *self._sent]
+        try:
+            return [UUID(frame.task_id)]
+        except ValueError:
+            return []
 
     async def _tell(self, batch: Batch) -> None:
         for recorded in batch.events:
@@ -166,16 +183,16 @@ class _Session:
             telling.add_done_callback(self._again.discard)
 
     async def _repeat(self, task_id: UUID, offset: int) -> None:
-        frames = SessionFrames(self.services.options.locale, after=0)
-        wanted = Filter(task_id=task_id)
+        frames = SessionFrames(self.services.options.locale, after=0, meetings=self.shown.meetings)
         try:
             async with self.services.log.subscribe(
-                self.session.stream, after=offset - 1, wanted=wanted, deltas=False
+                self.session.stream, after=offset - 1, deltas=False
             ) as reader:
                 async for batch in batches(self.services, reader):
                     for recorded in batch.events:
-                        await self._send(frames.show(recorded))
-                    if not frames.knows(task_id):
+                        if recorded.task_id == task_id or frames.is_member(recorded):
+                            await self._send(frames.show(recorded))
+                    if batch.events and not frames.knows(task_id):
                         return
         except Exception as error:
             await self.line.error(sentence_of(error, self.line.locale, "chat socket"))
@@ -191,8 +208,8 @@ async def chat_socket(
         bool, Parameter(description="also what a model writes before it is known whether it is the answer")
     ] = False,
 ) -> None:
-    """Frames in: message, reply, confirmation_reply, cancel, ping. `after` (an offset, or the cursor of `connected`):
-    what was missed behind it comes first. A dropped socket never stops a task."""
+    """Frames in: message, reply, confirmation_reply, cancel, interrupt, ping. `after` (an offset, or the cursor of
+    `connected`): what was missed behind it comes first. A dropped socket never stops a task."""
     line = await open_line(socket, services.keys, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return

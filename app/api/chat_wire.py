@@ -8,6 +8,7 @@ a model may still ask for a tool, nobody knows which of the two its text is. So:
         a tool call, a note, another model call            `thinking`
         the answer                                         `token`, all of it at once
 
+What is said in a board or a team is a frame of its own (`meeting_wire.py`), and what its model calls write is neither.
 Then `final_answer`: the tokens since the last one with `reset` add up to its content. `drafts` adds the waiting text
 as it comes, as `step` frames of event type `turn.draft`, for clients that show it as what it is.
 
@@ -15,16 +16,20 @@ A frame's `offset` says that everything up to there has been told: of the frames
 that a client which reconnects behind an offset misses nothing.
 """
 
+from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from typing import Any, assert_never
 from uuid import UUID
 
-from app.api.portal_wire import Ended, Routed, Shown, Step, Turn
+from app.api.meeting_wire import meeting_frame
+from app.api.portal_wire import Turn
+from app.api.shown import Ended, Meeting, Routed, Shown, Step
 from app.core import events as ev
 from app.core.envelope import Recorded
 from app.core.steps import step_of
 from app.core.texts import Locale
 from app.log.subscribe import Delta
+from app.runs.operations import MODE as OPERATION
 
 Frame = dict[str, Any]
 
@@ -60,11 +65,19 @@ AS_FRAMES = frozenset(
 
 
 class TaskFrames:
-    """Folds one task's events into frames. Feed it from the task's first event on."""
+    """Folds one task's events into frames, those of a team's members too. Feed it from the task's first event on."""
 
-    def __init__(self, task_id: UUID, locale: Locale, *, drafts: bool) -> None:
+    def __init__(
+        self,
+        task_id: UUID,
+        locale: Locale,
+        *,
+        drafts: bool,
+        after: int = 0,
+        meetings: Container[str] = (),
+    ) -> None:
         self.task_id = task_id
-        self.turn = Turn(locale)
+        self.turn = Turn(locale, after=after, meetings=meetings)
         self.claimed = False
         self.ended = False
         self.requests: dict[str, tuple[int, Frame]] = {}
@@ -78,27 +91,36 @@ class TaskFrames:
     def show(self, recorded: Recorded) -> list[Frame]:
         """The frames of this event, in their order; the last one carries the offset."""
         event = recorded.event()
-        frames = [] if isinstance(event, _OPEN_ENDS) else self._settled()
-        self._note(event, recorded)
+        own = recorded.task_id == self.task_id
+        frames = self._settled() if own and not isinstance(event, _OPEN_ENDS) else []
+        self._note_request(event, recorded)
+        if own:
+            self._note(event, recorded)
         shown = self.turn.show(recorded)
         if isinstance(event, ev.MessageAnswered) and not self.turn.is_operation:
             frames += self._last_tokens(event.content)
-        if shown is not None and (frame := self._frame(shown)) is not None:
-            frames.append(frame)
+        frames += [frame for one in shown if (frame := self._frame(one)) is not None]
         return [*frames[:-1], {**frames[-1], "offset": recorded.offset}] if frames else []
 
     def token(self, delta: Delta) -> list[Frame]:
-        """Text of an open answer, as far as it is known to be the answer."""
+        """Text of an open answer, as far as it is known to be the answer; of a meeting, what is being said."""
         if self.turn.is_operation:
             return []
+        if self.turn.is_meeting:
+            pieces = self.turn.token(delta, datetime.now(UTC))
+            return [frame for piece in pieces if (frame := self._frame(piece)) is not None]
         if delta.kind == "text" and self._answers:
             self._said = delta.text if delta.reset else self._said + delta.text
             self._answer_id = delta.answer_id
             return [self._token(delta.text, reset=delta.reset)]
         if not self._drafts:
             return []
-        step = self.turn.token(delta, datetime.now(UTC))
-        return [self._step("draft", step, {**step.data, "kind": delta.kind})]
+        drafts = self.turn.token(delta, datetime.now(UTC))
+        return [
+            self._step("draft", draft, {**draft.data, "kind": delta.kind})
+            for draft in drafts
+            if isinstance(draft, Step)
+        ]
 
     @property
     def _answers(self) -> bool:
@@ -120,11 +142,17 @@ class TaskFrames:
             case ev.ModelCalled():
                 self._model_calls += 1
                 self._said, self._answer_id = "", None
-            case ev.ModelAnswered():
+            case ev.ModelAnswered() if not self.turn.is_meeting:
                 self._answer_id = recorded.id
                 is_answer = not event.aside and (self._answers or not event.answer.tool_calls)
                 if is_answer and event.answer.text.strip():
                     self._waiting.append(event.answer.text)
+            case _:
+                pass
+
+    def _note_request(self, event: ev.Event | ev.UnknownEvent, recorded: Recorded) -> None:
+        """Questions and confirmations, a team's members' too."""
+        match event:
             case ev.HumanAsked(request_id=request) | ev.ConfirmationRequested(confirmation_id=request):
                 name = "ask_human" if isinstance(event, ev.HumanAsked) else "confirmation_request"
                 frame = self._framed(name, step_of(event).data)
@@ -180,6 +208,8 @@ class TaskFrames:
                 return self._framed(name, shown.data)
             case Step():
                 return self._step(shown.name, shown, shown.data)
+            case Meeting():
+                return meeting_frame(shown, str(self.task_id))
             case Ended():
                 self.ended = True
                 return self._end(shown)
@@ -228,10 +258,14 @@ class TaskFrames:
 class SessionFrames:
     """Folds the events of a session's stream into the frames of one socket: those behind offset `after`.
 
-    Feed it from the first event of the oldest task that was open at `after`, or earlier.
+    Feed it from the first event of the oldest task that was open at `after`, or earlier. `meetings` are the boards and
+    teams that were seen, to which messages may be said.
     """
 
-    def __init__(self, locale: Locale, *, after: int, drafts: bool = False) -> None:
+    def __init__(
+        self, locale: Locale, *, after: int, drafts: bool = False, meetings: Iterable[str] = ()
+    ) -> None:
+        self.meetings = set(meetings)
         self._locale: Locale = locale
         self._after = after
         self._drafts = drafts
@@ -255,19 +289,42 @@ class SessionFrames:
         task_id = recorded.task_id
         if task_id is None:
             return []
-        if recorded.type == "run.requested":
-            self._open[task_id] = TaskFrames(task_id, self._locale, drafts=self._drafts)
-        task = self._open.get(task_id)
+        task = self._open.get(task_id) or self._of_member(recorded)
+        if task is None and recorded.type == "run.requested":
+            task = self._begun(task_id, recorded)
         if task is None:  # it had ended before `after`, or its request comes next
             return []
         frames = task.show(recorded)
+        if task.turn.is_meeting:
+            self.meetings.add(str(task.task_id))
         if task.ended:
             del self._open[task_id]
         return frames
 
+    def _begun(self, task_id: UUID, recorded: Recorded) -> TaskFrames | None:
+        event = recorded.event()
+        if isinstance(event, ev.RunRequested) and event.parent is not None and event.mode != OPERATION:
+            return None  # a member of a team that has ended
+        self._open[task_id] = TaskFrames(
+            task_id, self._locale, drafts=self._drafts, after=self._after, meetings=self.meetings
+        )
+        return self._open[task_id]
+
+    def _of_member(self, recorded: Recorded) -> TaskFrames | None:
+        """The team to whose members' runs the event belongs."""
+        return next((task for task in self._open.values() if task.turn.meeting.concerns(recorded)), None)
+
     def token(self, delta: Delta) -> list[Frame]:
-        task = self._open.get(delta.task_id) if delta.task_id is not None else None
-        return [] if task is None else task.token(delta)
+        told = (
+            task
+            for task in self._open.values()
+            if task.task_id == delta.task_id or task.turn.meeting.has_member(delta.task_id)
+        )
+        return [frame for task in told for frame in task.token(delta)]
+
+    def is_member(self, recorded: Recorded) -> bool:
+        """Whether the event is of the run of an open team's member."""
+        return self._of_member(recorded) is not None
 
     def open_requests(self) -> list[Frame]:
         """The open questions and confirmations that were told before `after`, to be shown again."""

@@ -1,4 +1,4 @@
-"""The portal's socket (wire contract, section 1): chat, cancel, resume, replies to what runs ask, ping.
+"""The portal's socket (wire contract, section 1): chat, cancel, interrupt, resume, replies to what runs ask, ping.
 
 The socket only follows tasks; they belong to the process and go on without it.
 """
@@ -12,9 +12,10 @@ from litestar import WebSocket, websocket
 
 from app.api import requests
 from app.api.portal import ChatBody, accept, caught_up
-from app.api.portal_wire import Ended, Routed, Shown, Step, socket_frame
+from app.api.portal_wire import socket_frame
 from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
+from app.api.shown import Ended, Meeting, Routed, Shown, Step
 from app.api.socket_loop import attend, decoded, demand_writer, sentence_of
 from app.api.sockets import Line, open_line
 from app.api.turns import follow
@@ -46,14 +47,22 @@ class Resume(msgspec.Struct, frozen=True, tag="resume"):
     after: int | None = None
 
 
+class Interrupt(msgspec.Struct, frozen=True, tag="interrupt"):
+    """Cut short who is speaking now in a board or team of the conversation that was chatted in last; it goes on.
+    `task_id`: in another one of the tasks that this socket follows."""
+
+    task_id: str | None = None
+
+
 class Ping(msgspec.Struct, frozen=True, tag="ping"):
     """Heartbeat."""
 
 
-Frame = Chat | Cancel | Resume | Reply | ConfirmationReply | Ping
+Frame = Chat | Cancel | Interrupt | Resume | Reply | ConfirmationReply | Ping
 KINDS: dict[str, type[Frame]] = {
     "chat": Chat,
     "cancel": Cancel,
+    "interrupt": Interrupt,
     "resume": Resume,
     "reply": Reply,
     "confirmation_reply": ConfirmationReply,
@@ -62,7 +71,7 @@ KINDS: dict[str, type[Frame]] = {
 
 
 class _Session:
-    """What one socket follows."""
+    """What one socket follows. `open` are the tasks that have not ended for it."""
 
     def __init__(self, services: Services, line: Line) -> None:
         self.services = services
@@ -71,6 +80,7 @@ class _Session:
         self.followed: dict[UUID, asyncio.Task[None]] = {}
         self.streams: dict[UUID, str] = {}
         self.operations: set[UUID] = set()
+        self.open: set[UUID] = set()
 
     async def chat(self, frame: Chat) -> None:
         accepted = await accept(self.services, self.line.principal, frame)
@@ -100,16 +110,26 @@ class _Session:
         self._follow(stream, task_id, first_offset=task.first_offset, after=max(0, after))
 
     async def cancel(self, frame: Cancel) -> None:
-        running = [task_id for task_id in self.followed if self._may_cancel(task_id, frame)]
-        if not running:
+        chosen = self._chosen(frame)
+        if not chosen:
             await self.line.error(text("no_running_task", self.line.locale))
             return
-        last = self.streams[running[-1]]
-        task_id = next(task_id for task_id in running if self.streams[task_id] == last)
         by = user_actor(self.line.principal.user_id)
-        await self.services.conversations.request_cancel(task_id, self.streams[task_id], by)
+        await self.services.conversations.request_cancel(chosen[0], self.streams[chosen[0]], by)
 
-    def _may_cancel(self, task_id: UUID, frame: Cancel) -> bool:
+    async def interrupt(self, frame: Interrupt) -> None:
+        by = user_actor(self.line.principal.user_id)
+        for task_id in self._chosen(frame):
+            if await self.services.conversations.interrupt(task_id, self.streams[task_id], by):
+                return
+        await self.line.error(text("nobody_speaks", self.line.locale))
+
+    def _chosen(self, frame: Cancel | Interrupt) -> list[UUID]:
+        """The running tasks that are meant: those of the conversation that was chatted in last, oldest first."""
+        running = [task_id for task_id in self.followed if self._is_meant(task_id, frame)]
+        return [one for one in running if self.streams[one] == self.streams[running[-1]]]
+
+    def _is_meant(self, task_id: UUID, frame: Cancel | Interrupt) -> bool:
         if self.followed[task_id].done():
             return False
         return task_id not in self.operations if frame.task_id is None else frame.task_id == str(task_id)
@@ -133,8 +153,11 @@ class _Session:
             del self.streams[old]
 
     async def _send_turn(self, stream: str, task_id: UUID, *, first_offset: int, after: int) -> None:
+        self.open.add(task_id)
         try:
-            turn = follow(self.services, stream, task_id, first_offset=first_offset, after=after)
+            turn = follow(
+                self.services, stream, task_id, first_offset=first_offset, after=after, beside=self.open
+            )
             async for shown in turn:
                 await self._show(shown, stream, task_id)
                 if isinstance(shown, Ended):
@@ -144,6 +167,8 @@ class _Session:
         except Exception as error:
             message = sentence_of(error, self.line.locale, "portal socket")
             await self.line.error(message, task_id=str(task_id))
+        finally:
+            self.open.discard(task_id)
 
     async def _show(self, shown: Shown, stream: str, task_id: UUID) -> None:
         match shown:
@@ -155,20 +180,22 @@ class _Session:
                 await self.line.send(socket_frame(shown, str(task_id)))
                 # Its task was requested in the same append, before this event.
                 self._follow(stream, operation_id, first_offset=max(1, offset - 1), after=offset)
-            case Routed() | Step() | Ended():
+            case Routed() | Step() | Meeting() | Ended():
                 await self.line.send(socket_frame(shown, str(task_id)))
             case _ as never:
                 assert_never(never)
 
     async def handle(self, received: str) -> None:
         frame = decoded(received, KINDS, self.line.locale)
-        if isinstance(frame, Chat | Cancel | Reply | ConfirmationReply):
+        if isinstance(frame, Chat | Cancel | Interrupt | Reply | ConfirmationReply):
             demand_writer(self.line)
         match frame:
             case Chat():
                 await self.chat(frame)
             case Cancel():
                 await self.cancel(frame)
+            case Interrupt():
+                await self.interrupt(frame)
             case Resume():
                 await self.resume(frame)
             case Reply():
@@ -187,7 +214,8 @@ class _Session:
 
 @websocket("/api/v1/portal/ws")
 async def portal_socket(socket: WebSocket, services: Services) -> None:  # pyright: ignore[reportMissingTypeArgument,reportUnknownParameterType]
-    """Frames in: chat, cancel, resume, reply, confirmation_reply, ping. A dropped socket never stops a task."""
+    """Frames in: chat, cancel, interrupt, resume, reply, confirmation_reply, ping. A dropped socket never stops a
+    task."""
     line = await open_line(socket, services.keys, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return

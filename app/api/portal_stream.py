@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from typing import Any, assert_never
+from uuid import UUID
 
 import msgspec
 from litestar import Request, Router, post
@@ -10,13 +11,15 @@ from litestar.response import Stream
 
 from app.api import feed_wire as wire
 from app.api.feed import SSE
-from app.api.portal import ChatBody, accept
-from app.api.portal_wire import Ended, Routed, Shown, Step
+from app.api.portal import ChatBody, accept, caught_up
 from app.api.services import Services
+from app.api.shown import Ended, Meeting, Routed, Shown, Step
 from app.api.turns import follow
 from app.auth.principal import Principal
 from app.core import streams
 from app.core.texts import text
+from app.runs.operations import MODE as OPERATION
+from projections import tasks
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -26,7 +29,8 @@ async def chat_stream(
     request: AnyRequest, services: Services, principal: Principal, data: ChatBody
 ) -> Stream:
     """Events: `routing`, `thinking`, `tool_call`, `tool_result`, `token`, `final_answer`, `error`, and the other steps
-    of a task under their names (`ask_human`, `confirmation_request`, `phase_changed` …); `id:` is the log offset.
+    of a task under their names (`ask_human`, `confirmation_request`, `phase_changed` …), and the frames of boards and
+    teams under theirs; `id:` is the log offset.
 
     With the header `Last-Event-ID` (and the `conversation_id` of the `routing` event) the message is not taken again:
     the turn of that event goes on behind it.
@@ -56,10 +60,19 @@ async def _resumed(
     last = await services.log.reader.stream_backwards(stream, before=cursor.offset + 1, limit=1)
     if resumption.answer == "cannot" or not last or last[0].task_id is None:
         raise NotFoundException(text("no_task", services.options.locale))
-    task_id = last[0].task_id
+    task_id = await _turn_of(services, principal, last[0].task_id)
     shown = follow(services, stream, task_id, first_offset=1, after=cursor.offset)
     more = {"conversation_id": data.conversation_id, "task_id": str(task_id)}
     return _events(shown, more, after=cursor.offset)
+
+
+async def _turn_of(services: Services, principal: Principal, task_id: UUID) -> UUID:
+    """The task itself; of the run of a team's member, the team's."""
+    await caught_up(services)
+    task = await tasks.get(services.reads, task_id, owner=principal.user_id)
+    if task is None or task.metadata.parent is None or task.metadata.mode == OPERATION:
+        return task_id
+    return UUID(task.metadata.parent)
 
 
 async def _events(
@@ -77,6 +90,9 @@ async def _events(
                     **more,
                 }
                 yield _event("routing", body, shown.offset)
+            case Meeting():
+                body = {"step": 0, "data": shown.data, "timestamp": shown.timestamp}
+                yield _event(shown.name, body, shown.offset)
             case Step(name="step"):
                 continue  # what was interrupted comes as its error
             case Step():

@@ -1,101 +1,90 @@
 """A task's events as the portal's clients know them (wire contract, section 1).
 
-One event of the log becomes at most one step, so that a client which resumes behind an offset misses nothing and sees
-nothing twice.
+Of what one event of the log shows only the last piece has its offset, so that a client which resumes behind an offset
+misses nothing and sees nothing twice.
 """
 
+from collections.abc import Container
 from datetime import datetime
 from typing import Any, assert_never
 
 import msgspec
 
-from app.api.fallbacks import Attempts, Fallback
+from app.api.fallbacks import Attempts
+from app.api.meeting_wire import Meetings, acknowledged, meeting_frame, parsed
+from app.api.shown import Ended, Meeting, Piece, Routed, Shown, Step, cut, last_with_offset
 from app.core import events as ev
 from app.core.envelope import Recorded
 from app.core.steps import Stepping, step_of
 from app.core.texts import Locale, text
 from app.log.subscribe import Delta
+from app.runs.operations import MODE as OPERATION
 
-ERROR_CHARS_MAX = 200
-
-
-class Step(msgspec.Struct, frozen=True):
-    """One step of a turn. `name` is `thinking`, `tool_call`, `tool_result`, `token`, `final_answer`, `step` (an
-    interrupted answer), or one of `app.core.steps.NAMES`.
-
-    `offset` is where in the log it stands; None for tokens, which are not in the log.
-    """
-
-    name: str
-    step: int
-    data: dict[str, Any]
-    timestamp: datetime
-    offset: int | None = None
-
-
-class Routed(msgspec.Struct, frozen=True):
-    skill: str | None
-    method: str
-    confidence: float
-    mode: str
-    offset: int
-
-
-class Ended(msgspec.Struct, frozen=True):
-    """The end of a task: `completed` with the message, `failed` with one sentence, `cancelled`, or `steered`: another
-    task, `merged_into`, answers its message. `fallback` where the last tier of the fallback chain answered."""
-
-    status: str
-    message: str
-    timestamp: datetime
-    offset: int
-    message_id: str | None = None
-    fallback: Fallback | None = None
-    merged_into: str | None = None
-    error_class: str | None = None
-
-
-Shown = Step | Routed | Ended
+__all__ = ["Ended", "Meeting", "Routed", "Shown", "Step", "Turn", "cut", "socket_frame"]
 
 
 class Turn:
-    """Folds one task's events, in their order, into what clients see. Feed it from the task's first event on.
+    """Folds one task's events, in their order, into what clients see; those of a team's members too. Feed it from the
+    task's first event on.
 
-    `requested` is what the task was asked. An operation shows nothing but its result.
+    `requested` is what the task was asked. An operation shows nothing but its result. `after` is the offset up to
+    which the client has been told; `meetings` are the boards and teams that a message may be said to.
     """
 
-    def __init__(self, locale: Locale) -> None:
+    def __init__(self, locale: Locale, *, after: int = 0, meetings: Container[str] = ()) -> None:
         self._locale: Locale = locale
         self._step = 0
         self._message = ""
         self._message_id: str | None = None
         self._attempts = Attempts(locale)
+        self._said_to = meetings
+        self._held: Routed | None = None
+        self.meeting = Meetings(after=after)
         self.requested: ev.RunRequested | None = None
 
     @property
     def is_operation(self) -> bool:
-        """Whether another task has started this one."""
-        return self.requested is not None and self.requested.parent is not None
+        """Whether it is the work of a long-running tool."""
+        return self.requested is not None and self.requested.mode == OPERATION
 
-    def show(self, recorded: Recorded) -> Shown | None:
-        """What this event is to a client; None where it shows nothing."""
+    @property
+    def is_meeting(self) -> bool:
+        """Whether it is a board or a team."""
+        return self.meeting.is_open
+
+    def show(self, recorded: Recorded) -> list[Shown]:
+        """What this event is to a client, in this order; the last has its offset."""
         event = recorded.event()
-        if not self.is_operation or recorded.type in ev.TERMINAL_TYPES:
-            return self._show(event, recorded)
-        return self._stepped(event, recorded) if isinstance(event, ev.OperationFinished) else None
+        if self.meeting.concerns(recorded):
+            shown = self.meeting.member(event, recorded)
+        elif not self.is_operation or recorded.type in ev.TERMINAL_TYPES:
+            shown = self._show(event, recorded)
+        elif isinstance(event, ev.OperationFinished):
+            shown = self._stepped(event, recorded)
+        else:
+            shown = []
+        return last_with_offset(shown, recorded.offset)
 
     def _show(  # noqa: C901 (a case for each event)
         self, event: ev.Event | ev.UnknownEvent, recorded: Recorded
-    ) -> Shown | None:
+    ) -> list[Shown]:
         match event:
             case ev.RunRequested():
                 return self._requested(event, recorded)
+            case ev.RunClaimed():
+                held, self._held = self._held, None
+                return [held] if held is not None else []
             case ev.ModelCalled():
                 self._attempts.note(event)
-                return None
+                self.meeting.call(event)
+                return []
             case ev.ModelAnswered():
                 self._attempts.note(event)
+                self.meeting.close(recorded)
                 return self._thinking(event, recorded)
+            case ev.ModelFailed():
+                self.meeting.close(recorded)
+                return []
             case ev.ToolCalled():
                 self._step = event.step
                 data = {"call_id": event.call_id, "name": event.name, "arguments": parsed(event.arguments)}
@@ -116,42 +105,13 @@ class Turn:
             case ev.MessageInterrupted():
                 self._message, self._message_id = event.content, event.message_id
                 return self._shown("step", {"kind": "interrupted", "content": event.content}, recorded)
+            case ev.ChildAnswered():  # a member's run that is followed by itself
+                self._message = event.content
+                return []
             case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunMerged():
-                return self._ended(event, recorded)
+                return [self._ended(event, recorded)]
             case (
-                ev.HumanAsked()
-                | ev.HumanAnswered()
-                | ev.HumanUnanswered()
-                | ev.ConfirmationRequested()
-                | ev.ConfirmationAnswered()
-                | ev.ConfirmationExpired()
-                | ev.PhaseChanged()
-                | ev.PhaseViolated()
-                | ev.PlanDrafted()
-                | ev.AttemptCritiqued()
-                | ev.HistorySummarized()
-                | ev.OperationStarted()
-                | ev.OperationFinished()
-                | ev.EffectUnknown()
-                | ev.ModelAttemptFailed()
-                | ev.InterventionHeard()
-            ):
-                return self._stepped(event, recorded)
-            case (
-                ev.LogOpened()
-                | ev.ConversationCreated()
-                | ev.ConversationDeleted()
-                | ev.ConversationImported()
-                | ev.MessageImported()
-                | ev.MessageReceived()
-                | ev.FileUploaded()
-                | ev.RunClaimed()
-                | ev.ModelFailed()
-                | ev.RunCancelRequested()
-                | ev.ConfirmationUsed()
-                | ev.SessionOpened()
-                | ev.SessionClosed()
-                | ev.BoardStarted()
+                ev.BoardStarted()
                 | ev.ExpertSpoke()
                 | ev.ExpertSilent()
                 | ev.RoundSummarized()
@@ -169,53 +129,95 @@ class Turn:
                 | ev.RiskFlagged()
                 | ev.TeamSynthesized()
                 | ev.TeamDissolved()
+            ):
+                self._step = event.step or self._step
+                return self.meeting.note(event, recorded)
+            case (
+                ev.HumanAsked()
+                | ev.HumanAnswered()
+                | ev.HumanUnanswered()
+                | ev.ConfirmationRequested()
+                | ev.ConfirmationAnswered()
+                | ev.ConfirmationExpired()
+                | ev.PhaseChanged()
+                | ev.PhaseViolated()
+                | ev.PlanDrafted()
+                | ev.AttemptCritiqued()
+                | ev.HistorySummarized()
+                | ev.OperationStarted()
+                | ev.OperationFinished()
+                | ev.EffectUnknown()
+                | ev.ModelAttemptFailed()
+                | ev.InterventionHeard()
+                | ev.SpeakerInterrupted()
+            ):
+                return self._stepped(event, recorded)
+            case (
+                ev.LogOpened()
+                | ev.ConversationCreated()
+                | ev.ConversationDeleted()
+                | ev.ConversationImported()
+                | ev.MessageImported()
+                | ev.MessageReceived()
+                | ev.FileUploaded()
+                | ev.RunCancelRequested()
+                | ev.ConfirmationUsed()
+                | ev.SessionOpened()
+                | ev.SessionClosed()
                 | ev.ChildStarted()
                 | ev.ChildAwaited()
                 | ev.ChildEnded()
-                | ev.ChildAnswered()
                 | ev.RunTold()
-                | ev.SpeakerInterrupted()
                 | ev.UnknownEvent()
             ):
-                return None
+                return []
             case _ as never:
                 assert_never(never)
 
-    def token(self, delta: Delta, now: datetime) -> Step:
-        """Text of an open answer. With `reset` it is all of it so far."""
+    def token(self, delta: Delta, now: datetime) -> list[Piece]:
+        """Live text of an open answer. With `reset` it is all of it so far."""
+        if self.is_meeting:
+            return self.meeting.chunk(delta, now)
         data: dict[str, Any] = {
             "content": delta.text,
             "answer_id": str(delta.answer_id),
             "reset": delta.reset,
         }
         if delta.kind == "thinking":
-            return Step("thinking", self._step + 1, {**data, "partial": True}, now)
-        return Step("token", self._step + 1, data, now)
+            return [Step("thinking", self._step + 1, {**data, "partial": True}, now)]
+        return [Step("token", self._step + 1, data, now)]
 
-    def _requested(self, event: ev.RunRequested, recorded: Recorded) -> Routed | None:
+    def _requested(self, event: ev.RunRequested, recorded: Recorded) -> list[Shown]:
         self.requested = event
+        self.meeting.begin(event, recorded.task_id)
         if self.is_operation:
-            return None
+            return []
         skill = event.skill or event.agent
-        return Routed(skill, event.method, event.confidence, event.mode, recorded.offset)
+        routed = Routed(skill, event.method, event.confidence, event.mode, recorded.offset)
+        if event.steers is None or event.steers not in self._said_to:
+            return [routed]
+        self._held = routed  # it is routed only where the meeting ends without having heard it
+        return [acknowledged(event, recorded)]
 
-    def _stepped(self, event: Stepping, recorded: Recorded) -> Step:
+    def _stepped(self, event: Stepping, recorded: Recorded) -> list[Shown]:
         if isinstance(event, ev.ModelAttemptFailed):
             self._attempts.note(event)
         card = step_of(event)
         self._step = card.step or self._step
         return self._shown(card.name, card.data, recorded)
 
-    def _thinking(self, event: ev.ModelAnswered, recorded: Recorded) -> Step | None:
+    def _thinking(self, event: ev.ModelAnswered, recorded: Recorded) -> list[Shown]:
         self._step = event.step
+        if self.is_meeting:  # what its speakers say are notes; the rest is between the mode and the model
+            return []
         # `direct_chat` takes the text for the answer, whatever the model asks for.
         acting = self.requested is None or self.requested.mode != "direct_chat"
         before_tools = event.answer.text if event.aside or (acting and event.answer.tool_calls) else ""
         thinking = "\n".join(filter(str.strip, (event.answer.thinking, before_tools)))
-        return self._shown("thinking", {"content": thinking}, recorded) if thinking else None
+        return self._shown("thinking", {"content": thinking}, recorded) if thinking else []
 
-    def _shown(self, name: str, data: dict[str, Any], recorded: Recorded) -> Step:
-        return Step(name, self._step, data, recorded.recorded_at, recorded.offset)
+    def _shown(self, name: str, data: dict[str, Any], recorded: Recorded) -> list[Shown]:
+        return [Step(name, self._step, data, recorded.recorded_at)]
 
     def _ended(
         self, event: ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunMerged, recorded: Recorded
@@ -232,19 +234,6 @@ class Turn:
             case ev.RunMerged():
                 sentence = text("steered", self._locale)
                 return Ended("steered", sentence, at, offset, merged_into=event.into)
-
-
-def parsed(arguments: str) -> Any:
-    """A tool's arguments as JSON where they are; the model's text where not."""
-    try:
-        return msgspec.json.decode(arguments)
-    except msgspec.DecodeError:
-        return arguments
-
-
-def cut(message: str) -> str:
-    """Errors have at most 200 characters."""
-    return message if len(message) <= ERROR_CHARS_MAX else message[: ERROR_CHARS_MAX - 1] + "…"
 
 
 def socket_frame(shown: Shown, task_id: str) -> dict[str, Any]:
@@ -268,6 +257,9 @@ def socket_frame(shown: Shown, task_id: str) -> dict[str, Any]:
                 "timestamp": shown.timestamp,
             }
             frame: dict[str, Any] = {"type": "step", "data": data, "task_id": task_id}
+            return frame if shown.offset is None else {**frame, "offset": shown.offset}
+        case Meeting():
+            frame = meeting_frame(shown, task_id)
             return frame if shown.offset is None else {**frame, "offset": shown.offset}
         case Ended(status="completed"):
             done = {"message": shown.message, "timestamp": shown.timestamp, "task_id": task_id}

@@ -67,7 +67,7 @@ class BoardStarted(msgspec.Struct, frozen=True, tag_field="type", tag="board.sta
 class ExpertSpoke(
     msgspec.Struct, frozen=True, tag_field="type", tag="board.expert_spoke", omit_defaults=True
 ):
-    """A speech. `role` is `moderator` or `expert`; `interrupted`: it was cut short by a person."""
+    """A speech. `role` is `moderator` or `expert`; `interrupted`: it was cut short by a person, or by the budget."""
 
     expert_id: str
     content: str

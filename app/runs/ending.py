@@ -123,7 +123,7 @@ def partial_answer(record: RunRecord, partial: str) -> str:
     """What there is of an answer that did not come to its end. `partial` is that of the last call, if it is open."""
     last = max(record.calls, default=0)
     match record.calls.get(last):
-        case ModelCalled(aside=False):
+        case ModelCalled(aside=False, speaker=""):
             pass
         case _:
             return ""

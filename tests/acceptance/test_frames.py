@@ -1,4 +1,4 @@
-"""Which test has seen which row of the wire contract: sections 1, 2, 5 and 6, as far as runs are concerned.
+"""Which test has seen which row of the wire contract: sections 1, 2, 4, 5 and 6, as far as runs are concerned.
 
 The table is checked: every test in it exists, every frame that the sockets' code can send or take is in it, and every
 route of these surfaces too. What it names are tests over real sockets and REST of the real server.
@@ -15,6 +15,7 @@ from litestar.handlers import HTTPRouteHandler
 from app.api import chat_socket, portal_socket
 from app.api.chat import chat_router
 from app.api.chat_wire import AS_FRAMES
+from app.api.meeting_wire import FRAMES
 from app.api.portal import portal_router
 from app.api.portal_stream import portal_stream_router
 from app.api.requests import requests_router
@@ -69,6 +70,8 @@ PORTAL_TAKES = {
     "cancel": "test_portal_socket::test_cancel_keeps_what_there_was",
     "resume": "test_portal_socket::test_a_dropped_socket_resumes_elsewhere_with_the_same_text",
     "resume that fails closed": "test_portal_socket::test_resume_fails_closed",
+    "interrupt": "test_board_sockets::test_a_board_of_five_for_three_rounds",
+    "interrupt where nobody speaks": "test_board_sockets::test_an_interrupt_where_nobody_speaks_is_one_sentence",
     "reply": "test_chat_people::test_the_portal_shows_and_answers_them_too",
     "confirmation_reply": "test_chat_people::test_the_portal_shows_and_answers_them_too",
     "ping": "test_portal_socket::test_bad_frames_are_answered_and_do_no_harm",
@@ -97,6 +100,8 @@ CHAT_TAKES = {
     "confirmation_reply": ("test_chat_people::test_a_confirmation_is_shown_and_consent_lets_the_command_run"),
     "confirmation_reply that refuses": "test_chat_people::test_a_refusal_keeps_the_command_from_running",
     "cancel": "test_chat_socket::test_every_socket_of_a_session_is_told_and_any_of_them_cancels",
+    "interrupt": "test_board_sockets::test_a_board_of_five_for_three_rounds",
+    "interrupt where nobody speaks": "test_board_sockets::test_an_interrupt_where_nobody_speaks_is_one_sentence",
     "cancel on another node": "test_chat_socket::test_a_task_of_one_node_is_watched_and_cancelled_on_the_other",
     "ping": "test_chat_socket::test_bad_frames_are_answered_and_do_no_harm",
     "not JSON, unknown": "test_chat_socket::test_bad_frames_are_answered_and_do_no_harm",
@@ -159,7 +164,51 @@ STEPS = {
         "test_chat_rest::test_attempts_that_failed_are_steps_and_the_final_answer_tells_of_the_last_tier"
     ),
     "steered": "test_chat_people::test_a_message_to_a_busy_task_is_heard_by_it",
+    "speaker_interrupted": "test_board_sockets::test_a_board_of_five_for_three_rounds",
+    "expert_silent": "test_board_sockets::test_a_board_of_five_for_three_rounds",
 }
+BOARD = "test_board_sockets::test_a_board_of_five_for_three_rounds"
+TEAM = "test_team_sockets::test_a_team_of_four_with_two_phases_at_once"
+MEETINGS = {
+    "board_started": BOARD,
+    "expert_speech_chunk": BOARD,
+    "expert_speech": BOARD,
+    "round_summary": BOARD,
+    "user_intervention": BOARD,
+    "board_concluded": BOARD,
+    "team_formed": TEAM,
+    "plan_update": TEAM,
+    "plan_step": TEAM,
+    "phase_started": TEAM,
+    "phase_completed": TEAM,
+    "phase_failed": TEAM,
+    "replanning": TEAM,
+    "expert_step": TEAM,
+    "expert_result_chunk": TEAM,
+    "expert_result_chunk_reset": TEAM,
+    "expert_result": TEAM,
+    "collaboration_contract_defined": TEAM,
+    "collaboration_notice": TEAM,
+    "review_result": TEAM,
+    "risk_flagged": TEAM,
+    "team_synthesis_chunk": TEAM,
+    "team_synthesis": TEAM,
+    "team_dissolved": TEAM,
+    "team_intervention_ack": BOARD,
+    "team_intervention_ack of a team": TEAM,
+    "POST /portal/chat": "test_board_sockets::test_a_board_over_rest_waits_for_its_answer",
+    "POST /portal/chat/stream": (
+        "test_board_sockets::test_a_board_over_server_sent_events_and_its_rest_after_a_reconnect"
+    ),
+    "POST /portal/chat/stream of a team": (
+        "test_team_sockets::"
+        "test_a_team_over_server_sent_events_and_its_rest_after_a_reconnect_at_a_members_event"
+    ),
+    "?after= in a team": (
+        "test_team_sockets::test_a_session_that_is_opened_anew_is_told_exactly_what_it_missed_of_a_team"
+    ),
+}
+"""Both tests of the frames run on either socket."""
 ROUTING = {
     "@skill:NAME rest": "test_chat_modes::test_a_skill_by_its_prefix",
     "greeting": "test_chat_modes::test_small_talk_is_direct_chat",
@@ -188,6 +237,7 @@ TABLE = {
     "2 Sessions, REST": CHAT_REST,
     "2 Sessions, client sends": CHAT_TAKES,
     "2 Sessions, server sends": CHAT_SENDS,
+    "4 Boards and teams": MEETINGS,
     "5 Routing": ROUTING,
     "6 Long-running tools": OPERATIONS,
 }
@@ -252,7 +302,8 @@ def test_every_row_names_a_test_that_is_there(section: str, row: str, test: str)
         (CHAT_SENDS, sent_by("chat_socket", "chat_wire", "socket_loop", "sockets") | AS_FRAMES),
         (PORTAL_TAKES, set(portal_socket.KINDS)),
         (CHAT_TAKES, set(chat_socket.KINDS)),
-        (STEPS, steps_of_turns() | set(NAMES)),
+        (STEPS, steps_of_turns() | set(NAMES) | {"expert_silent"}),
+        (MEETINGS, set(FRAMES)),
         (PORTAL_REST, routes((portal_router, portal_stream_router))),
         (CHAT_REST, routes((chat_router, requests_router, uploads_router))),
     ],

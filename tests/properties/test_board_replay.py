@@ -229,7 +229,7 @@ def test_consensus_is_the_marker_alone_on_the_last_line(
     assert consensus_of(f"{before}\n{marker}\n") == (before.strip(), True)
     assert not consensus_of(f"{before}\n{marker} or not")[1]
     assert not consensus_of(f"{before}\n> {marker}")[1]
-    assert not consensus_of(f"{before} {marker}")[1]
+    assert not consensus_of(f"{before} so: {marker}")[1]
     assert not consensus_of(f"{before}\nCONSENSUS: NO\n{marker}")[1]
     assert not consensus_of(f"{before}\n{marker}\nThat is all.")[1]
     assert not consensus_of(marker)[1]

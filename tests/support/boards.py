@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from app.agents.board import board
-from app.core.events import ExpertCard, Note
+from app.core.events import BoardConcluded, ExpertCard, Note
 from app.core.intents import (
     CallModel,
     Heard,
@@ -88,3 +88,46 @@ def hold(start: RunStart, respond: Responder, heard: Mapping[int, tuple[str, ...
     except RunAborted as error:
         held.error = error
     return held
+
+
+START = RunStart("Shall we move to Oslo?", experts=cards(*NAMES), rounds=3)
+CONCLUSION = {
+    "summary": "Oslo was weighed.",
+    "decision_advice": "Move in May.",
+    "consensus_points": ["It is cold."],
+    "dissent_points": [{"point": "It costs too much.", "who": ["ben", " CYD "]}],
+    "votes": [],
+}
+BUDGET = ModelFailure("budget_exceeded", "The task used its budget.")
+AWAY = ModelFailure("unreachable", "The model is away.")
+CONSENSUS = "We all agree.\nCONSENSUS: YES"
+
+
+def speak(call: CallModel) -> str:
+    """What a well-behaved model says."""
+    match call.purpose:
+        case "speech":
+            return f"{call.speaker} speaks in {call.round}."
+        case "summary":
+            return f"Summary of {call.round}.\nCONSENSUS: NO"
+        case _:
+            absent = {} if "Cyd" in system(call) else {"dissent_points": []}
+            return msgspec.json.encode({**CONCLUSION, **absent}).decode()
+
+
+def system(call: CallModel) -> str:
+    return call.request.messages[0].content or ""
+
+
+def unless(answers: dict[str, Answered | str]) -> Responder:
+    """Well-behaved, but for the calls named like in `Held.order`."""
+    return lambda call: answers.get(f"{call.speaker} {call.round} {call.purpose}") or speak(call)
+
+
+def concluded(held: Held) -> BoardConcluded:
+    (found,) = held.of(BoardConcluded)
+    return found
+
+
+def with_rounds(rounds: int, *names: str) -> RunStart:
+    return msgspec.structs.replace(START, rounds=rounds, experts=cards(*(names or NAMES)))

@@ -129,13 +129,6 @@ class Talk:
             found = await self.line.until(lambda frame: frame["type"] == kind and _task(frame) == task_id)
         return found[-1]
 
-    async def until_steered(self, content: str) -> Frame:
-        """Say something to the meeting; what comes until the message's own task has ended."""
-        await self.say(content)
-        ack = await self.until("team_intervention_ack")
-        assert ack["data"] == {"content": content}
-        return await self.until("result", status="steered")
-
 
 def _is(frame: Frame, kind: str, data: dict[str, object]) -> bool:
     return frame["type"] == kind and frame.get("data", {}).items() >= data.items()

@@ -406,7 +406,7 @@ def test_a_word_to_a_running_meeting_is_acknowledged_and_is_routed_only_if_it_wa
     assert kinds(portal) == ["team_intervention_ack", "result" if heard else "routing"]
     assert kinds(session) == ["team_intervention_ack", "result" if heard else "skill_match"]
     for frames in (portal, session):
-        assert frames[0]["data"] == {"content": "Mind the cost."}
+        assert frames[0]["data"] == {"content": "Mind the cost.", "message_id": "m1"}
         assert [frame["offset"] for frame in frames] == [book.recorded[-2].offset, book.recorded[-1].offset]
 
 

@@ -1,0 +1,71 @@
+"""So many kills, of all kinds, in several lanes at once."""
+
+import random
+from collections.abc import Callable, Sequence
+from contextlib import AsyncExitStack, suppress
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import psycopg
+from psycopg import sql
+
+from tests.kills.harness import Harness
+from tests.kills.lane import open_lane, running_forks
+from tests.kills.report import Report
+from tests.kills.scenarios import SCENARIOS, Scenario
+from tests.support.databases import TestServer
+
+LANES = 4
+CHAINED_SHARE, LOAD_SHARE = 0.8, 0.4
+"""Kills of runs that were killed before, and kills under load, for each targeted one."""
+
+
+async def kill(
+    server: TestServer,
+    folder: Path,
+    *,
+    kills: int,
+    seed: int = 0,
+    lanes: int = LANES,
+    scenarios: Sequence[Scenario] = SCENARIOS,
+    tell: Callable[[str], None] = lambda table: None,
+) -> Report:
+    """Rounds of kills at every append, of runs that were killed before, and under load, until there are enough.
+
+    `tell` gets the table after every round.
+    """
+    without_password_stretching(server)
+    report, dice = Report(), random.Random(seed)
+    async with AsyncExitStack() as stack:
+        forks = await stack.enter_async_context(running_forks(folder))
+        opened = [
+            await stack.enter_async_context(
+                open_lane(forks, f"lane-{number}", stack.enter_context(server.database()))
+            )
+            for number in range(lanes)
+        ]
+        harness = Harness(opened, report, dice)
+        await harness.learn(scenarios)
+        while report.kills < kills:
+            targets = harness.targets(scenarios)
+            dice.shuffle(targets)
+            await harness.kill_at(targets[: kills - report.kills])
+            chained, loaded = (round(share * len(targets)) for share in (CHAINED_SHARE, LOAD_SHARE))
+            await harness.kill_again_and_again(scenarios, min(chained, kills - report.kills))
+            await harness.kill_under_load(scenarios, min(loaded, kills - report.kills))
+            tell(report.table())
+        await harness.check_logs()
+    return report
+
+
+def without_password_stretching(server: TestServer) -> None:
+    """A new process opens a dozen connections; with SCRAM's 4096 rounds each that took most of its start."""
+    if server.superuser:
+        role = urlsplit(server.service_dsn)
+        with psycopg.connect(server.admin_dsn, autocommit=True) as connection, suppress(psycopg.Error):
+            connection.execute("SET scram_iterations = 1")  # from Postgres 16 on
+            connection.execute(
+                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
+                    sql.Identifier(role.username or ""), sql.Literal(unquote(role.password or ""))
+                )
+            )
