@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 from litestar import Request, Response, Router, get
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import QueryParameter
 
 from app.api.services import Services
 from app.auth.principal import Principal
@@ -28,7 +28,7 @@ async def read_minutes(
     services: Services,
     principal: Principal,
     conversation_id: str,
-    form: Annotated[Literal["json", "markdown"] | None, Parameter(query="format")] = None,
+    form: Annotated[Literal["json", "markdown"] | None, QueryParameter(name="format")] = None,
     task: UUID | None = None,
     locale: Locale | None = None,
 ) -> Response[bytes]:

@@ -28,7 +28,13 @@ READ_POOL_CONNECTIONS_MAX = 8
 _BACKOFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 _NAME_CHARS_MAX = 63  # what Postgres keeps of an application_name
-_SETTINGS = {"plan_cache_mode": "force_generic_plan", "jit": "off", "timezone": "UTC"}
+_SETTINGS = {
+    "plan_cache_mode": "force_generic_plan",
+    "jit": "off",
+    "timezone": "UTC",
+    # Of a process that is frozen, or cut off, with a partition's counter locked: nobody else could append for longer.
+    "idle_in_transaction_session_timeout": "4s",
+}
 
 GONE = (
     OSError,

@@ -19,7 +19,7 @@ from app.log.connections import (
     GONE,
     Connection,
     Pool,
-    PoolConnection,
+    Record,
     close_pool,
     connect,
     connection_name,
@@ -140,14 +140,12 @@ class Log:
 
         Appends with an older epoch are refused from here on. Raises `LogUnavailable`.
         """
-        async with self._leases_locked() as connection:
-            epoch = await connection.fetchval(statement("claim_lease"), task_id, worker, ttl)
-        return None if epoch is None else Lease(task_id, epoch)
+        rows = await self._change_leases("claim_lease", task_id, worker, ttl)
+        return Lease(task_id, rows[0]["epoch"]) if rows else None
 
     async def renew(self, worker: str, task_ids: Iterable[UUID], ttl: timedelta) -> set[UUID]:
         """Prolong the worker's leases; returns those that it still holds. Raises `LogUnavailable`."""
-        async with self._leases_locked() as connection:
-            rows = await connection.fetch(statement("renew_leases"), worker, list(task_ids), ttl)
+        rows = await self._change_leases("renew_leases", worker, list(task_ids), ttl)
         return {row["task_id"] for row in rows}
 
     async def held(self, task_ids: Iterable[UUID]) -> set[UUID]:
@@ -211,17 +209,10 @@ class Log:
                 if self.tails.detach(stream):
                     self.live.forget(stream)
 
-    @asynccontextmanager
-    async def _leases_locked(self) -> AsyncGenerator[PoolConnection]:
-        # Leases are changed under the counters' locks, in their order: an append is either before or behind the change.
+    async def _change_leases(self, name: str, *arguments: object) -> list[Record]:
         try:
-            async with (
-                self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection,
-                connection.transaction(),
-            ):
-                for partition in range(len(self._appenders)):
-                    await connection.fetchval(statement("lock_partition"), partition)
-                yield connection
+            async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
+                return await connection.fetch(statement(name), *arguments)
         except GONE as error:
             raise LogUnavailable("the database cannot be reached; try again") from error
 

@@ -7,14 +7,15 @@ nothing that a person said is lost.
 
 import asyncio
 from contextlib import suppress
+from functools import partial
 from uuid import UUID
 
-from app.core.events import Intervention, InterventionHeard, RunMerged
+from app.core.events import TERMINAL_TYPES, Intervention, InterventionHeard, RunMerged
 from app.core.ids import derived_id
 from app.log.errors import LogError
 from app.log.log import Lease, Log
 from app.runs.ledger import Ledger, patiently
-from app.runs.record import RunRecord, ear_key, fold, read_events
+from app.runs.record import RunRecord, ear_key, fold, read_events, steering_of
 
 CLAIM_AGAIN_SECONDS = 0.05
 
@@ -28,6 +29,7 @@ class Ears:
         self._ledger = ledger
         self._said: dict[str, Intervention] = dict(record.steering)
         self._over: set[str] = set()
+        self._listened_until = record.head
 
     @property
     def has_word(self) -> bool:
@@ -50,6 +52,7 @@ class Ears:
 
     async def hear(self, step: int) -> tuple[str, ...]:
         """All that was said since the last time, put on record behind `step`. Raises what the ledger raises."""
+        await self._catch_up()
         leases: dict[str, Lease] = {}
         heard: list[Intervention] = []
         for key, message in list(self._said.items()):
@@ -79,6 +82,18 @@ class Ears:
             with suppress(LogError):
                 await self._log.release(lease)
         return tuple(message.content for message in heard)
+
+    async def _catch_up(self) -> None:
+        """What was said up to now: the watch looks only ten times a second, and who was told that they are heard has
+        to be heard by whoever speaks next."""
+        read = partial(self._log.reader.stream, self._ledger.stream)
+        while page := await patiently(partial(read, after=self._listened_until)):
+            for recorded in page:
+                if recorded.type in TERMINAL_TYPES and recorded.task_id is not None:
+                    self.withdraw(recorded.task_id)
+                elif (message := steering_of(recorded, self._record.task_id)) is not None:
+                    self.say(message)
+            self._listened_until = page[-1].offset
 
     async def _take(self, task_id: UUID) -> Lease | None:
         """The lease of the message's task, so that nobody else can end it; None if it is not ours to end."""

@@ -119,7 +119,7 @@ async def test_an_unknown_mode_is_an_error_and_nothing_else(
 ) -> None:
     """No mode falls back silently to another."""
     async with chat(service, await opened(client)) as line:
-        for mode in ("magic", "operation", "team_collab"):
+        for mode in ("magic", "operation"):
             (frame,) = await told(line, "boats", execution_mode=mode)
             assert frame["type"] == "error"
             assert mode in frame["data"]["message"]

@@ -5,21 +5,31 @@ nothing more of these runs. Guard: the lease's epoch in every append of a run (`
 """
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pytest
 
 from app.core.envelope import Recorded
+from app.core.ids import new_id
+from app.log.log import open_log
 from tests.kills.checks import check_conversation
 from tests.kills.client import Client
 from tests.kills.harness import recorded
 from tests.kills.lane import Lane, open_lane, running_forks
 from tests.kills.minutes import Row, difference, minutes
+from tests.support import proxy
 from tests.support.databases import TestServer
-from tests.support.logs import until
+from tests.support.events import STREAM, make_event
+from tests.support.logs import open_logs, until, within
+from tests.support.proxy import Link, proxy_to
+
+HELD_UP_SECONDS_MAX = 3.0
 
 
 class Kind(NamedTuple):
@@ -137,3 +147,52 @@ def assert_taken_over_once(events: list[Recorded]) -> None:
     workers = [one.event().worker for one in events if one.type == "run.claimed"]  # type: ignore[union-attr]
     assert workers == sorted(workers, key=workers.index)
     assert len(set(workers)) == 2
+
+
+@pytest.mark.parametrize("change", ["claim", "renew"])
+async def test_a_process_that_is_frozen_while_it_changes_leases_holds_nobody_up(
+    dsn: str, monkeypatch: pytest.MonkeyPatch, change: str
+) -> None:
+    """Frozen before each message that it sends to Postgres. Guard: lease changes are one statement; in a transaction of
+    several, the one who was frozen kept the counter locked, and nobody could append or claim."""
+    monkeypatch.setattr(proxy, "APPEND_MARK", b"")  # every message
+    task_id, ttl, stops = new_id(), timedelta(seconds=30), 0
+    with tempfile.TemporaryDirectory(prefix="mb", dir="/tmp") as folder:
+        async with proxy_to(dsn, Path(folder)) as line, open_logs(dsn, 1) as (other,):
+            await other.claim(task_id, "frozen", ttl)
+            for sent in count(1):
+                log = await open_log(line.dsn, node_id=f"frozen-{sent}")
+                line.on_append = freezing = Freezing(sent)
+                changing = asyncio.ensure_future(
+                    log.claim(new_id(), "frozen", ttl)
+                    if change == "claim"
+                    else log.renew("frozen", [task_id], ttl)
+                )
+                frozen = asyncio.ensure_future(freezing.frozen.wait())
+                await within(asyncio.wait({changing, frozen}, return_when=asyncio.FIRST_COMPLETED))
+                async with asyncio.timeout(HELD_UP_SECONDS_MAX):
+                    await other.append(STREAM, [make_event(f"while frozen {sent}")])
+                    assert await other.claim(new_id(), "other", ttl) is not None
+                stops += not changing.done()
+                line.on_append = None
+                freezing.go_on.set()
+                await within(asyncio.gather(changing, log.close()))
+                if not freezing.frozen.is_set():
+                    break
+    assert stops > 0, "it was frozen before it was done"
+
+
+class Freezing:
+    """Lets so many messages pass, then none."""
+
+    def __init__(self, passing: int) -> None:
+        self._passing = passing
+        self.frozen = asyncio.Event()
+        self.go_on = asyncio.Event()
+
+    async def __call__(self, link: Link, data: bytes) -> bool:
+        self._passing -= 1
+        if self._passing <= 0:
+            self.frozen.set()
+            await self.go_on.wait()
+        return True
