@@ -75,5 +75,5 @@ class Finder:
             except LogError as error:
                 logger.warning("finder_waits", error=str(error))
             except Exception:
-                logger.exception("finder_broke")
+                logger.warning("finder_broke", exc_info=True)  # the next look may do better
             await asyncio.sleep(pause_seconds)

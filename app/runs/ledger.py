@@ -7,6 +7,7 @@ at the log tells which.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -16,7 +17,7 @@ import structlog
 from app.core.envelope import NewEvent, agent_actor
 from app.core.events import Event, RunClaimed
 from app.core.ids import derived_id
-from app.log.errors import LeaseLost, LogOverloaded, LogUnavailable
+from app.log.errors import LeaseLost, LogError, LogOverloaded, LogUnavailable
 from app.log.log import Lease, Log
 from app.runs.record import RunRecord
 
@@ -102,8 +103,22 @@ class Ledger:
         lease = await self._log.claim(self.lease.task_id, self._log.node_id, self.ttl)
         if lease is None:
             raise LeaseLost(self.lease.task_id, self.lease.epoch)
+        if await self._others_since():
+            with suppress(LogError):
+                await self._log.release(lease)
+            raise LeaseLost(self.lease.task_id, self.lease.epoch)
         self.lease = lease
         await self._log.append(self.stream, [self._claim_event()], lease=lease)
+
+    async def _others_since(self) -> bool:
+        """Whether another worker has had the run meanwhile: then it is further than this one knows, or has ended."""
+        async for recorded in self._log.reader.all_of(self.stream, after=self.offset):
+            if recorded.task_id != self._record.task_id:
+                continue
+            event = recorded.event() if recorded.type == "run.claimed" else None
+            if isinstance(event, RunClaimed) and event.worker != self._log.node_id:
+                return True
+        return False
 
     def _claim_event(self, history_until: int = 0, *, in_turn: bool = False) -> NewEvent:
         worker, epoch = self._log.node_id, self.lease.epoch

@@ -176,7 +176,7 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
     """Any order of events in a few conversations. Runs, messages and imports have ids of their own, as in real life."""
     book = Book(after=after)
     tasks: list[tuple[UUID, str]] = []
-    ended, spoken = set[UUID](), set[UUID]()
+    ended, spoken, children = set[UUID](), set[UUID](), set[UUID]()
     for number, (kind, which, text) in enumerate(draw(_stories)):
         stream = f"conversation/alice/{scope}{which % 2}"
         run, run_stream = tasks[-1 - which % len(tasks)] if tasks else (None, stream)
@@ -186,6 +186,7 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
             book.add(requested(text, locale=("en", "zh")[which % 2]), *tasks[-1])
         elif kind == "operate" and run is not None:
             tasks.append((uuid5(NAMESPACE, f"{scope} {after} {number}"), run_stream))
+            children.add(tasks[-1][0])
             book.add(requested(text, parent=str(run)), *tasks[-1])
         elif kind == "finished" and run is not None:
             parent, _ = tasks[which % len(tasks)]
@@ -195,7 +196,7 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
         elif kind == "other":
             book.add(ev.FileUploaded("s", "f", "text/plain", 1, "00"), None, f"user/{scope}")
         elif run is not None and (meeting := _of_meeting(kind, number, text, which)) is not None:
-            if run not in ended:  # a meeting says nothing behind its end
+            if run not in ended | children:  # a meeting says nothing behind its end, and is nobody's child
                 spoken.add(run)
                 book.add(meeting, run, run_stream)
         elif run is not None and not (kind == "merge" and run in spoken):
