@@ -49,6 +49,7 @@ class Forks:
         self._waiting: dict[tuple[str, str], asyncio.Future[Any]] = {}
         self._reader = asyncio.create_task(self._read(), name="forks")
         self._number = 0
+        self._closing = False
 
     async def start(self, settings: dict[str, Any], effects: Path, trap: Path, output: Path) -> "Victim":
         """Forks a service; it may not take connections yet."""
@@ -63,6 +64,7 @@ class Forks:
         return self._waiting.setdefault((id, fact), asyncio.get_running_loop().create_future())
 
     async def close(self) -> None:
+        self._closing = True
         assert self._process.stdin is not None
         self._process.stdin.close()
         await self._process.wait()
@@ -77,6 +79,10 @@ class Forks:
                 waiting = self._waiting.pop((id, fact), None)
                 if waiting is not None and not waiting.done():
                     waiting.set_result((value, time.time()))
+        status = await self._process.wait()
+        for waiting in self._waiting.values() if not self._closing else ():
+            if not waiting.done():
+                waiting.set_exception(AssertionError(f"the fork server ended: {status}"))
 
 
 class Victim:
@@ -94,7 +100,7 @@ class Victim:
         """When it takes connections; None if it died before."""
         async with asyncio.timeout(START_SECONDS_MAX):
             await asyncio.wait({self._port, self._status}, return_when=asyncio.FIRST_COMPLETED)
-        return self._port.result()[0] if self._port.done() else None
+        return None if self._status.done() else self._port.result()[0]
 
     @property
     def dead(self) -> bool:
