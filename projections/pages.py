@@ -23,7 +23,7 @@ TCP_TIMEOUT_SECONDS = 20
 STATEMENT_TIMEOUT_SECONDS = 120
 LOCK_TIMEOUT_SECONDS = 10
 IDLE_TRANSACTION_TIMEOUT_SECONDS = 4
-"""A process that is frozen in a fold must not hold up those that take over its runs: they look for them in the views."""
+"""A process that is frozen in a fold must not hold up those that take over its runs: they find them in the views."""
 
 _NUL = re.compile(r"(?<!\\)((?:\\\\)*)\\u0000")
 
