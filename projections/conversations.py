@@ -33,6 +33,7 @@ from app.core.events import (
     RunMerged,
     RunRequested,
 )
+from app.core.meeting_events import BOARD_MODE
 from app.core.texts import Locale
 from projections.imported import read_imported
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
@@ -40,7 +41,6 @@ from projections.tables import fetch_rows
 
 LIST_MAX = 500
 COUNTED_ROLES = ("user", "assistant")
-BOARD = "board"
 
 DDL = """
 CREATE TABLE IF NOT EXISTS conversations (
@@ -112,7 +112,7 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
         case RunRequested() if event.parent is not None:
             return row
         case RunRequested():
-            return _with_run(row or _begun(recorded), recorded, is_board=event.mode == BOARD)
+            return _with_run(row or _begun(recorded), recorded, is_board=event.mode == BOARD_MODE)
         case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
             return _with_message(row or _begun(recorded), recorded, "assistant", "")
         case _ if row is None:

@@ -47,7 +47,7 @@ from app.core.events import (
     RunRequested,
     ToolCalled,
 )
-from app.core.meeting_cards import MEETING_MODES
+from app.core.meeting_events import MEETING_MODES
 from app.core.messages import Usage
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
 from projections.tasks_reads import (

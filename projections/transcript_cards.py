@@ -30,7 +30,8 @@ from app.core.events import (
     ToolCalled,
     ToolReturned,
 )
-from app.core.meeting_cards import MEETING_MODES, Cast
+from app.core.meeting_cards import Cast
+from app.core.meeting_events import MEETING_MODES
 from app.core.steps import StepCard
 from app.core.texts import Locale
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from app.core.commands import leading_command
+from app.core.meeting_events import BOARD_MODE, TEAM_MODE
 
 SMALL_TALK_CHARS_MAX = 80
 ROUNDS_MAX = 20
@@ -65,7 +66,7 @@ class Route(msgspec.Struct, frozen=True):
 
 
 _SKILL = re.compile(r"@skill[:：]\s*(\S*)(.*)", re.IGNORECASE | re.DOTALL)
-MODE_OF = {"board": "board", "team": "team_collab"}
+MODE_OF = {"board": BOARD_MODE, "team": TEAM_MODE}
 """The mode of each command that calls a meeting."""
 
 

@@ -19,7 +19,6 @@ from app.api.shown import Meeting, Piece, Shown, Step
 from app.core import events as ev
 from app.core.envelope import Recorded
 from app.core.meeting_cards import (
-    MEETING_MODES,
     Cast,
     Expert,
     cast_of,
@@ -27,6 +26,7 @@ from app.core.meeting_cards import (
     meeting_card,
     of_expert,
 )
+from app.core.meeting_events import MEETING_MODES
 from app.core.steps import StepCard, Stepping, step_of
 from app.log.subscribe import Delta
 from app.runs.operations import MODE as OPERATION

@@ -12,7 +12,7 @@ from app.api.services import Services
 from app.api.shown import Ended, Meeting, Shown
 from app.core.envelope import Recorded
 from app.core.events import RunRequested
-from app.core.meeting_cards import MEETING_MODES
+from app.core.meeting_events import MEETING_MODES
 from projections import tasks
 from projections.waiting import ProjectionLag
 

@@ -242,33 +242,11 @@ Event = (
     | ConfirmationAnswered
     | ConfirmationExpired
     | ConfirmationUsed
-    | PhaseChanged
-    | PhaseViolated
-    | PlanDrafted
-    | AttemptCritiqued
-    | HistorySummarized
+    | Note
     | OperationStarted
     | OperationFinished
     | SessionOpened
     | SessionClosed
-    | BoardStarted
-    | ExpertSpoke
-    | ExpertSilent
-    | RoundSummarized
-    | InterventionMinuted
-    | BoardConcluded
-    | TeamFormed
-    | PlanUpdated
-    | PhaseStarted
-    | PhaseCompleted
-    | PhaseFailed
-    | Replanned
-    | ContractDefined
-    | NoticeGiven
-    | ResultReviewed
-    | RiskFlagged
-    | TeamSynthesized
-    | TeamDissolved
     | ChildStarted
     | ChildAwaited
     | ChildEnded

@@ -11,8 +11,6 @@ import msgspec
 from app.core import events as ev
 from app.core.steps import StepCard
 
-MEETING_MODES = frozenset({"board", "team_collab"})
-
 
 class Expert(msgspec.Struct, frozen=True, gc=False):
     """An expert as people see them. `color` is `#rrggbb`."""

@@ -8,6 +8,9 @@ from typing import Literal
 
 import msgspec
 
+BOARD_MODE = "board"
+TEAM_MODE = "team_collab"
+MEETING_MODES = frozenset({BOARD_MODE, TEAM_MODE})
 StopRule = Literal["rounds", "consensus", "budget"]
 """Why a board meeting ended: all rounds held, agreement named by the moderator, or a budget used up."""
 

@@ -7,12 +7,11 @@ import msgspec
 from app.core import events as ev
 from app.core import minutes as doc
 from app.core.envelope import Recorded
+from app.core.meeting_events import BOARD_MODE, MEETING_MODES, TEAM_MODE
 from app.core.messages import Usage
 from app.core.minutes_meetings import add_board, add_team, attendees, called
 from app.core.titles import Title, title_of
 
-BOARD_MODE = "board"
-TEAM_MODE = "team_collab"
 SKIPPED = frozenset(
     {
         "run.claimed",
@@ -106,7 +105,7 @@ class MinutesFold:
             self._members[task_id] = root, event.expert_id
             return
         first, said = self._received.pop(task_id, (recorded, None))
-        meeting = event.mode in (BOARD_MODE, TEAM_MODE)
+        meeting = event.mode in MEETING_MODES
         fields: dict[str, Any] = {
             "offset": first.offset,
             "at": first.recorded_at,

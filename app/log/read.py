@@ -8,6 +8,7 @@ from app.log.errors import HoleInLog, LogUnavailable
 from app.log.sql import statement
 
 PAGE_EVENTS_MAX = 1_000
+FIRST_PAGE_EVENTS = 100
 EPOCH_CHARS = 12
 
 
@@ -86,3 +87,16 @@ class LogReader:
         except GONE as error:
             raise LogUnavailable("the database cannot be reached; try again") from error
         return [Recorded(*row) for row in rows]
+
+
+async def newest_first(reader: LogReader, stream: str) -> AsyncIterator[Recorded]:
+    """Every event of a stream from its newest one back, a page at a time. The first page is small: most of those who
+    look for something find it near the end. Raises `LogUnavailable`."""
+    before, limit = 2**62, FIRST_PAGE_EVENTS
+    while before > 1:
+        page = await reader.stream_backwards(stream, before=before, limit=limit)
+        for recorded in page:
+            yield recorded
+        if len(page) < limit:
+            return
+        before, limit = page[-1].offset, PAGE_EVENTS_MAX

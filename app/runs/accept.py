@@ -25,11 +25,12 @@ from app.core.events import (
     SpeakerInterrupted,
 )
 from app.core.ids import derived_id, named_id, new_id
+from app.core.meeting_events import MEETING_MODES
 from app.core.messages import storable
 from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
 from app.log.log import Appended, Log
+from app.log.read import newest_first
 from app.runs import refused
-from app.runs.meetings import MEETING_MODES
 from app.runs.people import reply_key, task_of
 from app.runs.record import RunRecord, fold, read_events
 from app.runs.roster import Roster
@@ -42,7 +43,6 @@ INTERVENTIONS_MAX = 50
 ATTEMPTS_MAX = 20
 MESSAGE_BYTES_MAX = 256 * 1024
 CLIENT_MESSAGE_ID_CHARS_MAX = 200
-PAGE_EVENTS = 100
 COMMANDED = frozenset({"prefix", "explicit"})
 """How messages are routed that name a mode or skill of their own: to a meeting they are no intervention."""
 ALIVE_TYPES = frozenset(
@@ -345,14 +345,11 @@ class Conversations:
         return before.event() == draft.received.payload
 
     async def _exists(self, stream: str) -> bool:
-        before = 2**62
-        while page := await self._log.reader.stream_backwards(stream, before=before, limit=PAGE_EVENTS):
-            for recorded in page:
-                if recorded.type == "conversation.deleted":
-                    return False
-                if recorded.type in ALIVE_TYPES:
-                    return True
-            before = page[-1].offset
+        async for recorded in newest_first(self._log.reader, stream):
+            if recorded.type == "conversation.deleted":
+                return False
+            if recorded.type in ALIVE_TYPES:
+                return True
         return False
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from app.agents.routing import MODE_OF, MeetingCommand, RouteError
+from app.agents.routing import MeetingCommand, RouteError
 from app.core.agent import Agent
 from app.core.events import ExpertCard, RunLimits
 from app.core.messages import storable
@@ -16,7 +16,6 @@ from app.skills.library import SkillLibrary
 from app.skills.names import alike
 from app.skills.skill import with_skill
 
-MEETING_MODES = frozenset(MODE_OF.values())
 DEFAULT_BOARD = ("moderator", "strategist", "engineer", "finance-expert", "skeptic")
 DEFAULT_TEAM = ("product-manager", "researcher", "engineer", "writer")
 BOARD_ROUNDS = 5

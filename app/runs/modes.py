@@ -7,6 +7,7 @@ import msgspec
 from app.agents import board, direct, operation, plan_exec, react, reflexion, rewoo, skill_react, team
 from app.agents.summary import with_summary
 from app.core.intents import Mode, RunStart
+from app.core.meeting_events import BOARD_MODE, TEAM_MODE
 
 
 class ModeEntry(msgspec.Struct, frozen=True):
@@ -24,8 +25,8 @@ MODES: dict[str, ModeEntry] = {
     "plan_exec": ModeEntry(plan_exec.VERSION, with_summary(plan_exec.plan_exec)),
     "rewoo": ModeEntry(rewoo.VERSION, with_summary(rewoo.rewoo)),
     "reflexion": ModeEntry(reflexion.VERSION, with_summary(reflexion.reflexion)),
-    "board": ModeEntry(board.VERSION, board.board, uses_tools=False),
-    "team_collab": ModeEntry(team.VERSION, with_summary(team.team_collab)),
+    BOARD_MODE: ModeEntry(board.VERSION, board.board, uses_tools=False),
+    TEAM_MODE: ModeEntry(team.VERSION, with_summary(team.team_collab)),
     "operation": ModeEntry(operation.VERSION, operation.operation),
 }
 """All but `operation` answer messages; that one is what a long-running tool goes on as."""

@@ -17,10 +17,12 @@ from app.core.events import OperationStarted, RunLimits, RunRequested, ToolRef
 from app.core.ids import derived_id
 from app.core.intents import ToolResult
 from app.core.messages import ToolCall, storable
+from app.log.errors import LogUnavailable
 from app.runs.ledger import Ledger
 from app.runs.record import RunRecord
 
 MODE = "operation"
+FIND_WAITS_SECONDS = (0.1, 0.5, 1.0, 2.0, 4.0)
 Find = Callable[[str, str, str], Awaitable[UUID | None]]
 """The open operation of a stream, tool name and arguments (JSON text)."""
 
@@ -65,11 +67,14 @@ class Operations:
         return _told(call, "operation_started", str(operation_id), _message(call))
 
     async def _find(self, stream: str, name: str, arguments: str) -> UUID | None:
-        try:
-            return await self._starts.find(stream, name, arguments)
-        except Exception:
-            logger.exception("operations_not_found", stream=stream, tool=name)
-            return None
+        """Asked again while the database is away. Raises `LogUnavailable`, for a worker of later."""
+        for wait_seconds in FIND_WAITS_SECONDS:
+            try:
+                return await self._starts.find(stream, name, arguments)
+            except Exception:
+                logger.warning("operations_not_found", stream=stream, tool=name, exc_info=True)
+                await asyncio.sleep(wait_seconds)
+        raise LogUnavailable("the view of the open operations does not answer; the run goes on when it does")
 
     async def _append(
         self, step: int, operation_id: UUID, call: ToolCall, arguments: str, ref: ToolRef

@@ -40,9 +40,7 @@ from app.core.events import (
 from app.core.ids import derived_id
 from app.core.intents import ModelFailure, Outcome, RunEnded, ToolResult
 from app.core.messages import Usage
-from app.log.read import PAGE_EVENTS_MAX, LogReader
-
-FIRST_PAGE_EVENTS = 100
+from app.log.read import LogReader, newest_first
 
 Called = ModelCalled | ToolCalled | ChildAwaited
 Closed = ModelAnswered | ModelFailed | ToolReturned | ChildEnded
@@ -246,16 +244,10 @@ async def read_events(reader: LogReader, stream: str, task_id: UUID) -> list[Rec
     Reads backwards, since runs that are looked for are near the end. Raises `LogUnavailable`.
     """
     found: list[Recorded] = []
-    before, limit = 2**62, FIRST_PAGE_EVENTS
-    while before > 1:
-        page = await reader.stream_backwards(stream, before=before, limit=limit)
-        for recorded in page:
-            found.append(recorded)
-            if recorded.type == "run.requested" and recorded.task_id == task_id:
-                return found[::-1]
-        if len(page) < limit:
-            break
-        before, limit = page[-1].offset, PAGE_EVENTS_MAX
+    async for recorded in newest_first(reader, stream):
+        found.append(recorded)
+        if recorded.type == "run.requested" and recorded.task_id == task_id:
+            return found[::-1]
     return []
 
 

@@ -11,9 +11,7 @@ import msgspec
 
 from app.core.envelope import Recorded
 from app.core.events import TERMINAL_TYPES, RunClaimed, RunRequested
-from app.log.read import PAGE_EVENTS_MAX, LogReader
-
-FIRST_PAGE_EVENTS = 100
+from app.log.read import LogReader, newest_first
 
 
 class OpenTask(msgspec.Struct, frozen=True):
@@ -71,13 +69,9 @@ class Scan:
 async def open_tasks(reader: LogReader, stream: str) -> OpenTasks:
     """The stream's open tasks now. Raises `LogUnavailable`."""
     scan, head = Scan(), 0
-    before, limit = 2**62, FIRST_PAGE_EVENTS
-    while before > 1 and not scan.over:
-        page = await reader.stream_backwards(stream, before=before, limit=limit)
-        head = head or (page[0].offset if page else 0)
-        for recorded in page:
-            scan.add(recorded)
-        if len(page) < limit:
+    async for recorded in newest_first(reader, stream):
+        head = head or recorded.offset
+        scan.add(recorded)
+        if scan.over:
             break
-        before, limit = page[-1].offset, PAGE_EVENTS_MAX
     return OpenTasks(head, tuple(reversed(scan.open)))

@@ -1,6 +1,6 @@
 """Contract section 5: how messages are routed and every mode answers, over real sockets of the real server."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import httpx
 import pytest
@@ -37,12 +37,6 @@ def service(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
     settings = {"model": script(folder, RULES), "max_history": "4"}
     with server.database() as dsn, running_service(folder, dsn, **settings) as running:
         yield running
-
-
-@pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client() as opened_client:
-        yield opened_client
 
 
 async def turn(service: Service, client: httpx.AsyncClient, content: str, **more: str) -> list[Frame]:

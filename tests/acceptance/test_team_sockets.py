@@ -1,7 +1,6 @@
 """Contract section 4: a team over both sockets and over server-sent events, and after a reload."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import httpx
@@ -10,13 +9,13 @@ import pytest
 from app.api.meeting_wire import FRAMES
 from tests.acceptance.test_portal_stream import events_of
 from tests.support.chat import chat, of_type, opened
-from tests.support.databases import TestServer
-from tests.support.service import Service, running_service, script
+from tests.support.service import Service
 from tests.support.talks import (
     RULES_OF_TEAMS,
     SURFACES,
     Surface,
     Talk,
+    about,
     data_of,
     kinds,
     rules_of_team,
@@ -30,32 +29,9 @@ WORD = "Mind the cost."
 
 
 @pytest.fixture(scope="module")
-def gate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("gate")
-
-
-@pytest.fixture(scope="module")
-def service(server: TestServer, tmp_path_factory: pytest.TempPathFactory, gate: Path) -> Iterator[Service]:
-    rules = [rule for surface in SURFACES for rule in rules_of_team(gate, about(surface))]
-    settings = {
-        "model": script(tmp_path_factory.mktemp("teams"), [*rules, *RULES_OF_TEAMS]),
-        "feed_heartbeat_seconds": "1",
-    }
-    with (
-        server.database() as dsn,
-        running_service(tmp_path_factory.mktemp("service"), dsn, **settings) as running,
-    ):
-        yield running
-
-
-@pytest.fixture
-async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
-    async with service.client() as made:
-        yield made
-
-
-def about(surface: Surface) -> str:
-    return f"ships for {surface}"
+def rules(gate: Path) -> list[dict[str, object]]:
+    of_surfaces = [rule for surface in SURFACES for rule in rules_of_team(gate, about(surface))]
+    return [*of_surfaces, *RULES_OF_TEAMS]
 
 
 async def worked(line: Talk, gate: Path) -> str:

@@ -10,6 +10,7 @@ import pytest
 from app.core.events import Effect
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedModel, When
 from app.log.log import Log
+from app.runs import operations
 from app.runs.accept import Accepted
 from app.runs.operations import canonical
 from app.tools.tool import Tool, ToolContext, make_tool
@@ -98,6 +99,27 @@ async def test_the_same_call_while_it_runs_is_the_same_operation(log: Log) -> No
         studio.go_on.set()
     assert (second["status"], second["operation_id"]) == ("operation_in_progress", first["operation_id"])
     assert len(studio.keys) == 1
+
+
+async def test_a_view_that_does_not_answer_is_asked_again_and_nothing_starts_twice(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(operations, "FIND_WAITS_SECONDS", (0.0, 0.0, 0.0))
+    studio = Studio()
+    asked = 0
+    running = uuid4()
+
+    async def find(stream: str, name: str, arguments: str) -> UUID | None:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise ConnectionError("the database is shutting down")
+        return running
+
+    async with process(log, DIRECTOR, [studio.tool], find_operation=find) as p:
+        answer = told(await p.run(QUESTION, conversation_id="c"))
+    assert (answer["status"], answer["operation_id"]) == ("operation_in_progress", str(running))
+    assert studio.keys == []
 
 
 @pytest.mark.parametrize("written", [False, True])

@@ -37,6 +37,11 @@ PLAN = {
 REVIEW = {"accepted": True, "comment": "Good.", "risks": []}
 
 
+def about(surface: Surface) -> str:
+    """The topic of the meeting on that surface."""
+    return f"ships for {surface}"
+
+
 def held(gate: Path, name: str) -> dict[str, Any]:
     """An answer stops behind its second chunk until the file is there."""
     return {"chunk_chars": 5, "hold_after_chunks": 2, "wait_for_file": str(gate / name)}
