@@ -13,9 +13,10 @@ from collections.abc import Generator
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET
 
 from app.core.acting import add_user, hear, request, shortened, spoken
-from app.core.board_answers import Conclusion, conclusion_schema, consensus_of, read_conclusion
+from app.core.board_answers import Conclusion, conclusion_shape, consensus_of, read_conclusion
 from app.core.board_prompts import Meeting, Turn, Word, messages_for, shown_name
 from app.core.board_text import conclusion_markdown
 from app.core.events import (
@@ -42,7 +43,7 @@ from app.core.intents import (
     take_minute,
 )
 from app.core.meeting_events import ExpertCard, StopRule
-from app.core.messages import ChatMessage, ModelAnswer
+from app.core.messages import AnswerShape, ChatMessage, ModelAnswer
 from app.core.structured import Malformed
 from app.core.texts import text
 
@@ -240,7 +241,8 @@ def _utter(
 def _conclude(meeting: Meeting) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], Conclusion | None]:
     """The moderator's conclusion; None where there is none that holds. Raises `BudgetUsedUp`."""
     moderator = meeting.moderator
-    schema = conclusion_schema(tuple(map(shown_name, meeting.present)))
+    shape = conclusion_shape(tuple(map(shown_name, meeting.present)))
+    schema = msgspec.json.encode(shape.schema).decode()
     instruction = CONCLUSION.format(name=shown_name(moderator), schema=schema)
     rejected: tuple[ChatMessage, ...] = ()
     for _ in range(CONCLUSION_CALLS_MAX):
@@ -248,7 +250,7 @@ def _conclude(meeting: Meeting) -> Generator[tuple[Intent, ...], tuple[Outcome, 
         messages = messages_for(meeting, moderator, instruction)
         for one in rejected:
             messages = add_user(messages, one.content or "") if one.role == "user" else (*messages, one)
-        outcome = yield from _ask(meeting, moderator, messages, "conclusion")
+        outcome = yield from _ask(meeting, moderator, messages, "conclusion", shape)
         if isinstance(outcome, ModelFailure):
             if outcome.error_class == "budget_exceeded":
                 raise BudgetUsedUp
@@ -269,10 +271,19 @@ def _hear(meeting: Meeting) -> Generator[tuple[Intent, ...], tuple[Outcome, ...]
 
 
 def _ask(
-    meeting: Meeting, card: ExpertCard, messages: tuple[ChatMessage, ...], purpose: Purpose
+    meeting: Meeting,
+    card: ExpertCard,
+    messages: tuple[ChatMessage, ...],
+    purpose: Purpose,
+    shape: AnswerShape | None = None,
 ) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], ModelAnswer | ModelFailure]:
-    """One model call in the name of a speaker. A conclusion is streamed as thinking: JSON is no answer for people."""
-    asked = request(messages, (), card.model or meeting.start.model)
+    """One model call in the name of a speaker: for an answer of this shape, else for a few sentences. A conclusion is
+    streamed as thinking: JSON is no answer for people."""
+    asked = msgspec.structs.replace(
+        request(messages, (), card.model or meeting.start.model),
+        shape=UNSET if shape is None else shape,
+        brief=True if shape is None else UNSET,
+    )
     (outcome,) = yield (
         CallModel(asked, purpose == "conclusion", speaker=card.id, round=meeting.round, purpose=purpose),
     )

@@ -14,6 +14,7 @@ from collections.abc import Generator
 from typing import TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from app.core.acting import add_user, hear, request, shortened, spoken
 from app.core.events import Note
@@ -48,7 +49,7 @@ from app.core.meeting_events import (
     TeamPhase,
     TeamSynthesized,
 )
-from app.core.messages import ChatMessage, ModelAnswer
+from app.core.messages import AnswerShape, ChatMessage, ModelAnswer
 from app.core.team_plan import (
     PHASES_MAX,
     InvalidPlan,
@@ -73,6 +74,7 @@ from app.core.team_prompts import (
     word_told,
     words_text,
 )
+from app.core.team_shapes import plan_shape, review_shape
 from app.core.team_state import TeamState, Work
 from app.core.texts import text
 
@@ -139,7 +141,7 @@ class _Team:
         """A valid plan; that of one phase by the lead where there is none after three tries or the model fails."""
         messages, reason = self._messages(plan_prompt(self.state)), ""
         for _ in range(PLANS_MAX):
-            outcome = yield from self._ask(messages, "plan")
+            outcome = yield from self._ask(messages, "plan", plan_shape(self.start.experts))
             if isinstance(outcome, ModelFailure):
                 if outcome.error_class == "interrupted":
                     continue
@@ -237,7 +239,7 @@ class _Team:
     def _review(self, work: Work, result: str) -> Acts[Review]:
         """The lead's verdict. Without a clear one the result counts as accepted, and the note says so."""
         messages = self._messages(review_prompt(self.state, work, result), alone=True)
-        outcome = yield from self._ask(messages, "review")
+        outcome = yield from self._ask(messages, "review", review_shape())
         if isinstance(outcome, ModelFailure):
             reason = self._text("team_review_missing", reason=outcome.message)
             review = Review(accepted=True, comment=reason.strip(), understood=False)
@@ -304,7 +306,8 @@ class _Team:
         if self.budget or self.replans == REPLANS_MAX:
             return False
         self.replans += 1
-        outcome = yield from self._ask(self._messages(replan_prompt(self.state, work, reason)), "plan")
+        messages, kept = self._messages(replan_prompt(self.state, work, reason)), self.state.going_on()
+        outcome = yield from self._ask(messages, "plan", plan_shape(self.start.experts, kept))
         if isinstance(outcome, ModelFailure):
             return False
         try:
@@ -338,7 +341,7 @@ class _Team:
         """The lead's answer, empty where there is none. Once more where people have said something meanwhile."""
         messages, content = self._messages(synthesis_prompt(self.state)), ""
         for left in reversed(range(SYNTHESES_MAX)):
-            outcome = yield from self._ask(messages, "synthesis", aside=False)
+            outcome = yield from self._ask(messages, "synthesis")
             if isinstance(outcome, ModelFailure) and outcome.error_class != "interrupted":
                 return content
             said = outcome.partial if isinstance(outcome, ModelFailure) else outcome.text
@@ -349,12 +352,14 @@ class _Team:
         return content
 
     def _ask(
-        self, messages: tuple[ChatMessage, ...], purpose: str, *, aside: bool = True
+        self, messages: tuple[ChatMessage, ...], purpose: str, shape: AnswerShape | UnsetType = UNSET
     ) -> Acts[ModelAnswer | ModelFailure]:
-        """A call of the lead's, told all that people have said. Remembers where a budget was used up."""
+        """A call of the lead's, told all that people have said. What has a shape is no answer for people. Remembers
+        where a budget was used up."""
         yield from self._hear()
         told = add_user(messages, words_text(self.state.words))
         asked = request(told, (), self.lead.model or self.start.model)
+        asked, aside = msgspec.structs.replace(asked, shape=shape), shape is not UNSET
         self.listened = False
         (outcome,) = yield (CallModel(asked, aside, self.lead.id, 0, purpose),)
         match outcome:

@@ -210,7 +210,7 @@ async def chat_socket(
 ) -> None:
     """Frames in: message, reply, confirmation_reply, cancel, interrupt, ping. `after` (an offset, or the cursor of
     `connected`): what was missed behind it comes first. A dropped socket never stops a task."""
-    line = await open_line(socket, services.keys, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
+    line = await open_line(socket, services.identities, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return
     async with services.sockets.admit(line):

@@ -31,7 +31,7 @@ async def feed_socket(
     task_id: str | None = None,
 ) -> None:
     """First `resumed` with one of three answers, then `events` (at most `batch` a frame), `delta`, `heartbeat`."""
-    line = await open_line(socket, services.keys, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
+    line = await open_line(socket, services.identities, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return
     async with services.sockets.admit(line):

@@ -68,6 +68,8 @@ class Turn:
     def _show(  # noqa: C901 (a case for each event)
         self, event: ev.Event | ev.UnknownEvent, recorded: Recorded
     ) -> list[Shown]:
+        if isinstance(event, ev.AdminEvent | ev.UserEvent | ev.UnknownEvent):
+            return []
         match event:
             case ev.RunRequested():
                 return self._requested(event, recorded)
@@ -159,6 +161,8 @@ class Turn:
                 | ev.ConversationImported()
                 | ev.MessageImported()
                 | ev.MessageReceived()
+                | ev.MessageAdded()
+                | ev.ConversationTitled()
                 | ev.FileUploaded()
                 | ev.RunCancelRequested()
                 | ev.ConfirmationUsed()
@@ -168,7 +172,6 @@ class Turn:
                 | ev.ChildAwaited()
                 | ev.ChildEnded()
                 | ev.RunTold()
-                | ev.UnknownEvent()
             ):
                 return []
             case _ as never:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 
 from app.api.sockets import SocketRegistry
-from app.auth.principal import KeyRing
+from app.auth.identities import Identities
 from app.core.texts import Locale
 from app.log.log import Log
 from app.runs.accept import Conversations
@@ -26,7 +26,7 @@ class Services(msgspec.Struct, frozen=True):
     """Everything a handler may call. `stopping` is set when the server begins to shut down: streams then end."""
 
     options: ApiOptions
-    keys: KeyRing
+    identities: Identities
     log: Log
     conversations: Conversations
     runs: Runs

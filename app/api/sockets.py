@@ -10,7 +10,8 @@ import msgspec
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect, WebSocketException
 
-from app.auth.principal import KeyRing, Principal
+from app.auth.identities import Identities, Presented
+from app.auth.principal import Principal
 from app.core.texts import Locale, text
 
 SOCKETS_PER_USER_MAX = 16
@@ -110,10 +111,10 @@ class SocketRegistry:
                 self._lines.pop(line.principal.user_id, None)
 
 
-async def open_line(socket: Socket, keys: KeyRing, locale: Locale) -> Line | None:
+async def open_line(socket: Socket, identities: Identities, locale: Locale) -> Line | None:
     """Accept a socket. A wrong or missing key gets an error frame and 4001, and None is returned."""
     await socket.accept()
-    principal = keys.identify(presented_key(socket))
+    principal = await identities.identify(presented(socket))
     line = Line(socket, principal or Principal("", "member"), locale)
     if principal is None:
         message = text("unauthorized", locale)
@@ -123,6 +124,12 @@ async def open_line(socket: Socket, keys: KeyRing, locale: Locale) -> Line | Non
     return line
 
 
-def presented_key(connection: Any) -> str | None:
-    """The key of a request or socket: header `X-API-Key`, else `api_key=`."""
-    return connection.headers.get("x-api-key") or connection.query_params.get("api_key")
+def presented(connection: Any) -> Presented:
+    """The credential of a request or socket: header `X-API-Key`, else `api_key=`; `Authorization: Bearer`, else
+    `token=`."""
+    headers, query = connection.headers, connection.query_params
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    bearer = token.strip() if scheme.lower() == "bearer" else ""
+    return Presented(
+        headers.get("x-api-key") or query.get("api_key") or None, bearer or query.get("token") or None
+    )

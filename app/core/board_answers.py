@@ -10,7 +10,7 @@ from msgspec import Meta
 from app.core.acting import shortened
 from app.core.board_prompts import shown_name
 from app.core.meeting_events import Dissent, ExpertCard, Vote
-from app.core.messages import storable
+from app.core.messages import AnswerShape, storable
 from app.core.structured import Malformed, read_answer
 
 POINTS_MAX = 30
@@ -47,8 +47,9 @@ def consensus_of(summary: str) -> tuple[str, bool]:
     return rest, bool(rest) and last is not None and agreed
 
 
-def conclusion_schema(names: tuple[str, ...]) -> str:
-    """The JSON schema of a conclusion, with the names of those present."""
+def conclusion_shape(names: tuple[str, ...]) -> AnswerShape:
+    """The shape of a conclusion, with the names of those present. The small one has no votes: a model that small makes
+    them up."""
     text, name = {"type": "string"}, {"enum": list(names)}
     dissent: dict[str, object] = {"point": text, "who": {"type": "array", "items": name, "minItems": 1}}
     vote: dict[str, object] = {"expert": name, "vote": text, "reason": text}
@@ -59,7 +60,21 @@ def conclusion_schema(names: tuple[str, ...]) -> str:
         "dissent_points": {"type": "array", "items": _object(dissent)},
         "votes": {"type": "array", "items": _object(vote)},
     }
-    return msgspec.json.encode(_object(properties)).decode()
+    return AnswerShape(_object(properties), _small_conclusion(names))
+
+
+def _small_conclusion(names: tuple[str, ...]) -> dict[str, object]:
+    text: dict[str, object] = {"type": "string", "minLength": 1}
+    who = {"type": "array", "items": {"enum": list(names)}, "minItems": 1, "maxItems": 2}
+    dissent = {"type": "array", "items": _object({"point": text, "who": who}), "maxItems": 1}
+    properties: dict[str, object] = {
+        "summary": text,
+        "decision_advice": text,
+        "consensus_points": {"type": "array", "items": text, "maxItems": 2},
+        "dissent_points": dissent,
+        "votes": {"type": "array", "items": text, "maxItems": 0},
+    }
+    return _object(properties)
 
 
 def _object(properties: dict[str, object]) -> dict[str, object]:

@@ -53,6 +53,21 @@ class MessageReceived(
     sources: tuple[str, ...] = ()
 
 
+class MessageAdded(msgspec.Struct, frozen=True, tag_field="type", tag="message.added", omit_defaults=True):
+    """A message in the OpenAI shape that a client put into the history; no agent answers it."""
+
+    message_id: str
+    message: msgspec.Raw
+
+
+class ConversationTitled(
+    msgspec.Struct, frozen=True, tag_field="type", tag="conversation.titled", omit_defaults=True
+):
+    """The title from now on; empty: the one that the first message gives."""
+
+    title: str
+
+
 class MessageAnswered(
     msgspec.Struct, frozen=True, tag_field="type", tag="message.answered", omit_defaults=True
 ):
@@ -74,13 +89,15 @@ class MessageInterrupted(
 
 
 class FileUploaded(msgspec.Struct, frozen=True, tag_field="type", tag="file.uploaded", omit_defaults=True):
-    """A file of a user's (stream of the user). `size_bytes` was counted while reading."""
+    """A file of a user's (stream of the user). `size_bytes` was counted while reading; `content_type` is what the
+    bytes look like. `conversation_id` is the conversation that it was uploaded for, empty: any."""
 
     stored_name: str
     filename: str
     content_type: str
     size_bytes: int
     sha256: str
+    conversation_id: str = ""
 
 
 class SessionOpened(msgspec.Struct, frozen=True, tag_field="type", tag="session.opened", omit_defaults=True):

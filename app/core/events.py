@@ -6,17 +6,31 @@ an event type is never removed or renamed; a field is only added, with a default
 
 Ids of the run an event belongs to, of the actor and of causes are in the envelope (`app/core/envelope.py`), not here.
 A new event type goes into the file of its subject (`conversation_events.py`, `run_events.py`, `note_events.py`,
-`people_events.py`, `meeting_events.py`), into `Event` here, and as one line into `tests/unit/golden_events.jsonl`.
+`people_events.py`, `meeting_events.py`, `admin_events.py`, `user_events.py`), into `Event` here, and as one line into
+`tests/unit/golden_events.jsonl`.
 """
 
 import msgspec
 
+from app.core.admin_events import (
+    DepartmentRemoved,
+    DepartmentSet,
+    KeyIssued,
+    KeyRevoked,
+    KeyUsed,
+    QuotaInfo,
+    QuotaRemoved,
+    QuotaSet,
+    UserSet,
+)
 from app.core.conversation_events import (
     ConversationCreated,
     ConversationDeleted,
     ConversationImported,
+    ConversationTitled,
     FileUploaded,
     LogOpened,
+    MessageAdded,
     MessageAnswered,
     MessageImported,
     MessageInterrupted,
@@ -97,11 +111,19 @@ from app.core.run_events import (
     ToolRef,
     ToolReturned,
 )
+from app.core.user_events import (
+    NotificationsDelivered,
+    ReminderCancelled,
+    ReminderFired,
+    ReminderSet,
+    UserNotified,
+)
 
 __all__ = [
     "SCHEMA_VERSION",
     "TERMINAL_TYPES",
     "TYPES",
+    "AdminEvent",
     "AttemptCritiqued",
     "BoardConcluded",
     "BoardStarted",
@@ -117,6 +139,9 @@ __all__ = [
     "ConversationCreated",
     "ConversationDeleted",
     "ConversationImported",
+    "ConversationTitled",
+    "DepartmentRemoved",
+    "DepartmentSet",
     "Dissent",
     "Effect",
     "EffectUnknown",
@@ -132,8 +157,12 @@ __all__ = [
     "Intervention",
     "InterventionHeard",
     "InterventionMinuted",
+    "KeyIssued",
+    "KeyRevoked",
+    "KeyUsed",
     "LogOpened",
     "MeetingNote",
+    "MessageAdded",
     "MessageAnswered",
     "MessageImported",
     "MessageInterrupted",
@@ -144,6 +173,7 @@ __all__ = [
     "ModelFailed",
     "Note",
     "NoticeGiven",
+    "NotificationsDelivered",
     "OperationFinished",
     "OperationStarted",
     "PhaseChanged",
@@ -155,6 +185,12 @@ __all__ = [
     "PlanDrafted",
     "PlanStep",
     "PlanUpdated",
+    "QuotaInfo",
+    "QuotaRemoved",
+    "QuotaSet",
+    "ReminderCancelled",
+    "ReminderFired",
+    "ReminderSet",
     "Replanned",
     "ResultReviewed",
     "RiskFlagged",
@@ -181,6 +217,9 @@ __all__ = [
     "ToolRef",
     "ToolReturned",
     "UnknownEvent",
+    "UserEvent",
+    "UserNotified",
+    "UserSet",
     "Vote",
     "decode",
     "encode",
@@ -210,6 +249,10 @@ MeetingNote = (
 Note = PhaseChanged | PhaseViolated | PlanDrafted | AttemptCritiqued | HistorySummarized | MeetingNote
 """What a mode may put on record by itself (intent `TakeMinute`)."""
 
+AdminEvent = (
+    UserSet | KeyIssued | KeyRevoked | KeyUsed | DepartmentSet | DepartmentRemoved | QuotaSet | QuotaRemoved
+)
+UserEvent = UserNotified | NotificationsDelivered | ReminderSet | ReminderFired | ReminderCancelled
 Event = (
     LogOpened
     | ConversationCreated
@@ -253,6 +296,10 @@ Event = (
     | ChildAnswered
     | RunTold
     | SpeakerInterrupted
+    | AdminEvent
+    | UserEvent
+    | MessageAdded
+    | ConversationTitled
 )
 
 TERMINAL_TYPES = frozenset({"run.completed", "run.failed", "run.cancelled", "run.merged"})

@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Generator
 
 import msgspec
+from msgspec import UNSET
 
 from app.core.events import Note, PhasePolicy, RunLimits
 from app.core.meeting_events import ExpertCard
@@ -165,7 +166,14 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 
 
 def intent_key(intent: Intent) -> str:
-    """Digest of the operation and its resolved arguments: the same for the same intent, always (SHA-256, 128 bits)."""
+    """Digest of the operation and its resolved arguments: the same for the same intent, always (SHA-256, 128 bits).
+
+    Without a request's `shape` and `brief`: runs recorded before there were any still replay, and so do those recorded
+    before a mode said more in them.
+    """
+    if isinstance(intent, CallModel):
+        bare = msgspec.structs.replace(intent.request, shape=UNSET, brief=UNSET)
+        intent = msgspec.structs.replace(intent, request=bare)
     return hashlib.sha256(_encoder.encode(intent)).hexdigest()[:KEY_HEX_DIGITS]
 
 

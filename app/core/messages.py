@@ -6,6 +6,7 @@ Source of the shape: OpenAI API reference, "Chat completions", `messages`.
 from typing import Literal
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 Role = Literal["developer", "system", "user", "assistant", "tool"]
 
@@ -54,14 +55,29 @@ class Usage(msgspec.Struct, frozen=True):
         )
 
 
+class AnswerShape(msgspec.Struct, frozen=True):
+    """The JSON object that an answer is to be, which the messages ask for too. Both are JSON schemas of type object:
+    `small` has fewer choices, for a model that loses its way among many. Whoever asks still checks the answer.
+    """
+
+    schema: dict[str, object]
+    small: dict[str, object]
+
+
 class ModelRequest(msgspec.Struct, frozen=True):
-    """Everything that is sent to a model for one answer. `model` None means the configured one."""
+    """Everything that is sent to a model for one answer. `model` None means the configured one.
+
+    `shape` and `brief` (a few sentences are asked for) help a model to do as the messages say; a provider that has no
+    use for them leaves them out. They follow from the rest, and are no part of an intent's key.
+    """
 
     messages: tuple[ChatMessage, ...]
     tools: tuple[ToolSpec, ...] = ()
     model: str | None = None
     temperature: float | None = None
     max_tokens: int | None = None
+    shape: AnswerShape | UnsetType = UNSET
+    brief: bool | UnsetType = UNSET
 
 
 class ModelAnswer(msgspec.Struct, frozen=True):

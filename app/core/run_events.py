@@ -4,6 +4,7 @@ from typing import Literal
 
 import msgspec
 
+from app.core.admin_events import QuotaInfo
 from app.core.meeting_events import ExpertCard
 from app.core.messages import ModelAnswer, ToolSpec, Usage
 
@@ -51,7 +52,8 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     `parent` is the task that started this one (an operation, a child run); it does not wait for its turn in the
     conversation. The `message_id` of an operation is the id of the tool call. `steers` is the running task that may
     hear this message as an intervention. `experts` and `rounds` are those of a board or team (its moderator or lead
-    first); `expert_id` is who works in this child run of a team.
+    first); `expert_id` is who works in this child run of a team. `department_id` is that of whoever asked; `charged_to`
+    is the department against whose quotas the run counts, `bound` says whether quotas bind it at all.
     """
 
     message_id: str
@@ -75,6 +77,9 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     experts: tuple[ExpertCard, ...] = ()
     rounds: int = 0
     expert_id: str = ""
+    department_id: str = ""
+    charged_to: str = ""
+    bound: bool = False
 
 
 class RunClaimed(msgspec.Struct, frozen=True, tag_field="type", tag="run.claimed", omit_defaults=True):
@@ -108,7 +113,7 @@ class ModelCalled(msgspec.Struct, frozen=True, tag_field="type", tag="model.call
 
 class ModelAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="model.answered", omit_defaults=True):
     """Outcome of a model call. Where `answer.tool_calls` is not empty, or `aside` is set, its text is no answer but
-    thinking."""
+    thinking. `charged_to` and `bound` are those of the run."""
 
     step: int
     key: str
@@ -118,6 +123,8 @@ class ModelAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="model.an
     tier: Tier = "main"
     cost_usd: float | None = None
     aside: bool = False
+    charged_to: str = ""
+    bound: bool = False
 
 
 class ModelFailed(msgspec.Struct, frozen=True, tag_field="type", tag="model.failed", omit_defaults=True):
@@ -172,7 +179,8 @@ class RunCompleted(msgspec.Struct, frozen=True, tag_field="type", tag="run.compl
 
 
 class RunFailed(msgspec.Struct, frozen=True, tag_field="type", tag="run.failed", omit_defaults=True):
-    """Terminal. `message` is one sentence for people; `error_class` a stable word for analytics."""
+    """Terminal. `message` is one sentence for people; `error_class` a stable word for analytics, `quota_exceeded` with
+    its `quota_info`."""
 
     error_class: str
     message: str
@@ -181,6 +189,7 @@ class RunFailed(msgspec.Struct, frozen=True, tag_field="type", tag="run.failed",
     usage: Usage = Usage()
     duration_ms: int = 0
     cost_usd: float | None = None
+    quota_info: QuotaInfo | None = None
 
 
 class RunCancelled(msgspec.Struct, frozen=True, tag_field="type", tag="run.cancelled", omit_defaults=True):
@@ -217,6 +226,8 @@ class ModelAttemptFailed(
     duration_ms: int = 0
     usage: Usage = Usage()
     cost_usd: float | None = None
+    charged_to: str = ""
+    bound: bool = False
 
 
 class EffectUnknown(

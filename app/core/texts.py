@@ -41,6 +41,10 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "There is no conversation {id!r}. GET /api/v1/portal/conversations lists yours.",
         "没有对话 {id!r}。",
     ),
+    "no_owner": (
+        "There is nothing of {owner!r} that you may see. Leave owner= out to see your own.",
+        "没有您可查看的 {owner!r} 的内容。去掉 owner= 可查看您自己的内容。",
+    ),
     "no_skill": (
         "There is no skill {name!r}. Known skills: {known}.",
         "没有技能 {name!r}。可用技能：{known}。",

@@ -1,0 +1,75 @@
+"""The gateway to the models, and the agents, skills and experts of this deployment."""
+
+from pathlib import Path
+
+import structlog
+
+from app.core.agent import DEFAULT_PROMPT, Agent
+from app.core.events import RunLimits
+from app.experts import library as experts_library
+from app.experts.library import ExpertLibrary
+from app.gateway.gateway import Access, Gateway, build_gateway
+from app.runs.meetings import MeetingOptions, Meetings
+from app.runs.roster import Roster
+from app.settings import Settings
+from app.skills import agent_files, library
+from app.skills.agent_files import AgentLibrary
+from app.skills.library import SkillLibrary
+from app.tools.toolbox import ToolBox
+
+logger = structlog.get_logger(__name__)
+
+
+def gateway_of(settings: Settings) -> Gateway:
+    """Raises `ValueError` where a setting names no model, `LocalModelUnavailable` where it is not installed."""
+    return build_gateway(
+        settings.model,
+        access={
+            "openai": Access(settings.openai_base_url or None, settings.openai_api_key or None),
+            "anthropic": Access(api_key=settings.anthropic_api_key or None),
+        },
+        recovery=settings.model_recovery,
+        emergency=settings.model_emergency,
+        retries=settings.model_retries,
+        timeout_seconds=settings.model_timeout_seconds,
+        prices=[(price.model, price.prompt_usd, price.completion_usd) for price in settings.model_prices],
+    )
+
+
+def roster_of(settings: Settings, toolbox: ToolBox) -> Roster:
+    """The agents, skills and experts that ship, and those of the configured folders. Reads files."""
+    default = Agent(
+        settings.agent_name,
+        settings.system_prompt or DEFAULT_PROMPT,
+        limits=RunLimits(
+            settings.max_steps,
+            settings.run_timeout_seconds,
+            settings.run_tokens_max or None,
+            settings.run_cost_usd_max or None,
+        ),
+        max_history=settings.max_history,
+        phases=settings.phases,
+    )
+    agents_dirs = [agent_files.SHIPPED, *([Path(settings.agents_dir)] if settings.agents_dir else [])]
+    agents = AgentLibrary(agents_dirs, default=default, known_tools=toolbox.live_names)
+    skills_dirs = [library.SHIPPED, *map(Path, settings.skills_dirs)]
+    skills = SkillLibrary(skills_dirs, known_tools=toolbox.live_names)
+    for notice in (*agents.notices, *skills.notices):
+        logger.info("tools_missing", notice=notice)
+    return Roster(toolbox, agents, skills, meetings_of(settings, skills), locale=settings.locale)
+
+
+def meetings_of(settings: Settings, skills: SkillLibrary) -> Meetings:
+    """The experts that ship and those of the configured folder, and who sits where nobody is named. Reads files."""
+    folders = [experts_library.SHIPPED, *([Path(settings.experts_dir)] if settings.experts_dir else [])]
+    experts = ExpertLibrary(folders, known_skills=lambda: skills.names)
+    options = MeetingOptions(
+        settings.default_board,
+        settings.default_team,
+        settings.board_rounds,
+        settings.meeting_timeout_seconds,
+    )
+    meetings = Meetings(experts, skills, options)
+    for notice in (*experts.notices, *meetings.notices):
+        logger.info("experts_missing", notice=notice)
+    return meetings
