@@ -52,7 +52,7 @@ class Checkpoints:
         self._lock = threading.Lock()
         self._positions: dict[tuple[str, int], int] = {}
         self._log: dict[int, int] = {}
-        self._stopped: dict[str, Poison] = {}
+        self._stopped: dict[str, tuple[int, Poison]] = {}
         self.partitions: tuple[int, ...] = ()
 
     def prepare(self, connection: Connection) -> None:
@@ -123,7 +123,7 @@ class Checkpoints:
         else:
             found = "no version" if row is None else f"version {row[1]}"
             reason = f"its table has {found} now, not {version}; start this process again"
-            self.stop(name, Poison(start, "", reason))
+            self.stop(name, Poison(0, "", reason))
         return False
 
     def reached(self, name: str, partition: int, position: int) -> None:
@@ -135,9 +135,21 @@ class Checkpoints:
         with self._lock:
             self._log[partition] = max(position, self._log.get(partition, 0))
 
-    def stop(self, name: str, poison: Poison) -> None:
+    def stop(self, name: str, poison: Poison, partition: int = 0) -> None:
+        """It goes no further in this process. Position 0: not for an event, but for good."""
         with self._lock:
-            self._stopped[name] = poison
+            self._stopped[name] = partition, poison
+
+    def take_up(self) -> None:
+        """Go on with those that somebody else, of a release that can, has folded past the event they stopped at."""
+        with self._lock:
+            for name, (partition, poison) in list(self._stopped.items()):
+                if 0 < poison.position <= self._positions.get((name, partition), 0):
+                    del self._stopped[name]
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._projections)
 
     def position(self, name: str, partition: int) -> int:
         with self._lock:
@@ -150,7 +162,10 @@ class Checkpoints:
 
     def stopped(self, name: str) -> Poison | None:
         with self._lock:
-            return self._stopped.get(name)
+            return self._poison(name)
+
+    def _poison(self, name: str) -> Poison | None:
+        return self._stopped[name][1] if name in self._stopped else None
 
     def status(self) -> list[ProjectionStatus]:
         with self._lock:
@@ -160,7 +175,7 @@ class Checkpoints:
                     projection.version,
                     sum(self._positions.get((name, partition), 0) for partition in self.partitions),
                     sum(self._log.values()),
-                    self._stopped.get(name),
+                    self._poison(name),
                 )
                 for name, projection in self._projections.items()
             ]

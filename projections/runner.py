@@ -9,13 +9,14 @@ It works in a thread of its own, so that folding never blocks the event loop. An
 
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import psycopg
 import structlog
 
 from projections import ALL
 from projections.checkpoints import Checkpoints, ProjectionStatus
+from projections.ownership import TRAILING_SECONDS, Ownership
 from projections.pages import PAGE_EVENTS_MAX, connect
 from projections.projection import AnyProjection
 from projections.session import Session
@@ -104,7 +105,7 @@ class ProjectionRunner:
         attempt = 0
         while not self._closing.is_set():
             try:
-                with self._session() as session:
+                with self._session(alone=True) as session:
                     self._waiters.settle()
                     attempt = 0
                     self._follow(session)
@@ -122,12 +123,14 @@ class ProjectionRunner:
         while not self._closing.is_set():
             self._wanted.clear()  # before reading: a wake-up during it must not be forgotten
             if not session.advance():
-                self._wanted.wait(self._idle_seconds)
+                self._wanted.wait(TRAILING_SECONDS if session.trailing else self._idle_seconds)
 
     @contextmanager
-    def _session(self) -> Generator[Session]:
+    def _session(self, *, alone: bool = False) -> Generator[Session]:
+        """With `alone` only what no other node is folding."""
         with connect(self._dsn) as reading, connect(self._dsn) as writing:
             self._checkpoints.prepare(reading)
+            ownership = Ownership(reading, self._checkpoints) if alone else None
             session = Session(
                 reading,
                 writing,
@@ -135,8 +138,12 @@ class ProjectionRunner:
                 self._checkpoints,
                 page_events=self._page_events,
                 moved=self._waiters.settle,
+                ownership=ownership,
             )
             try:
                 yield session
             finally:
                 session.close()
+                if ownership is not None:
+                    with suppress(psycopg.Error):
+                        ownership.release()

@@ -17,6 +17,7 @@ import structlog
 from psycopg import errors
 
 from projections.checkpoints import Checkpoints
+from projections.ownership import Ownership, Place
 from projections.pages import decode_page, read_page
 from projections.projection import (
     AnyProjection,
@@ -42,8 +43,6 @@ UNSTORABLE = (
 
 logger = structlog.get_logger(__name__)
 Connection: TypeAlias = psycopg.Connection[tuple[Any, ...]]
-Place: TypeAlias = tuple[str, int]
-"""A projection's name and a partition."""
 
 
 class _Folded(msgspec.Struct, frozen=True):
@@ -76,7 +75,10 @@ class _Unwritten(msgspec.Struct, frozen=True):
 
 
 class Session:
-    """Not for use by several threads. `moved` is called, from either thread, when a checkpoint moved or stopped."""
+    """Not for use by several threads. `moved` is called, from either thread, when a checkpoint moved or stopped.
+
+    With `ownership` only what is this worker's is folded, else everything, whoever else may be at it.
+    """
 
     def __init__(
         self,
@@ -87,7 +89,9 @@ class Session:
         *,
         page_events: int,
         moved: Callable[[], None],
+        ownership: Ownership | None = None,
     ) -> None:
+        self._ownership = ownership
         self._reading = reading
         self._writing = writing
         self._projections = {projection.name: projection for projection in projections}
@@ -104,18 +108,34 @@ class Session:
         self._writer.shutdown(cancel_futures=True)
 
     def advance(self) -> bool:
-        """One page for every group of projections that stand at the same position. False: all have reached the end.
+        """One page for every group of projections that stand at the same position. False: all of them that are ours
+        have reached the end.
 
         Raises `psycopg.Error`; do not use the session any more then.
         """
         found = False
+        owned = self._owned()
         for partition in self._checkpoints.partitions:
             groups: dict[int, list[AnyProjection]] = defaultdict(list)
             for name in self._checkpoints.running():
+                if owned is not None and (name, partition) not in owned:
+                    continue
                 groups[self._position(name, partition)].append(self._projections[name])
             for position, group in groups.items():
                 found |= self._advance_group(partition, position, group)
         return found or bool(self._settle())
+
+    @property
+    def trailing(self) -> bool:
+        """Whether other workers have something to fold."""
+        return self._ownership is not None and self._ownership.trailing
+
+    def _owned(self) -> frozenset[Place] | None:
+        if self._ownership is None:
+            return None
+        owned = self._ownership.owned()
+        self._moved()  # others may have moved theirs
+        return owned
 
     def _position(self, name: str, partition: int) -> int:
         ahead = self._ahead.get((name, partition))
@@ -217,7 +237,7 @@ class Session:
         poison = folded.fold.poison
         if poison is None:
             return
-        self._checkpoints.stop(folded.projection.name, poison)
+        self._checkpoints.stop(folded.projection.name, poison, folded.partition)
         logger.error(
             "projection_stopped",
             projection=folded.projection.name,

@@ -1,0 +1,114 @@
+"""Which node folds which projection: one at a time, and another as soon as it is gone.
+
+    free ──claim──► mine ──renewed while there is something to fold──► mine
+      ▲                                                                  │
+      └── the lease is over, or the connection of its worker has gone ◄──┘
+
+A lease saves work; that the tables are right rests on the checkpoint's position alone. So a worker that was frozen and
+goes on behind its lease does no harm.
+"""
+
+from collections.abc import Callable
+from time import monotonic
+from typing import Any, TypeAlias
+
+import msgspec
+import psycopg
+
+from projections.checkpoints import Checkpoints
+
+LEASE_SECONDS = 1.0
+TRAILING_SECONDS = 0.01
+"""How often a node looks how far the others have come, while there is something to fold that is not its own."""
+
+Place: TypeAlias = tuple[str, int]
+"""A projection's name and a partition."""
+
+_ME = b"SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
+_LOOK = b"""
+SELECT c.name, c.partition, c.position, p.position,
+       c.worker_pid = pg_backend_pid() AND c.worker_since = $2,
+       c.lease_until IS NULL OR c.lease_until < now() OR NOT EXISTS (
+           SELECT FROM pg_stat_activity a WHERE a.pid = c.worker_pid AND a.backend_start = c.worker_since)
+FROM projection_checkpoints c JOIN partitions p USING (partition) WHERE c.name = ANY($1)
+"""
+_CLAIM = b"""
+UPDATE projection_checkpoints c
+SET worker_pid = pg_backend_pid(), worker_since = $2, lease_until = now() + make_interval(secs => $3)
+WHERE c.name = ANY($1) AND (
+    c.worker_pid = pg_backend_pid() AND c.worker_since = $2
+    OR c.lease_until IS NULL OR c.lease_until < now() OR NOT EXISTS (
+        SELECT FROM pg_stat_activity a WHERE a.pid = c.worker_pid AND a.backend_start = c.worker_since))
+RETURNING name, partition
+"""
+_RELEASE = b"""
+UPDATE projection_checkpoints SET lease_until = NULL WHERE worker_pid = pg_backend_pid() AND worker_since = $1
+"""
+
+
+class _Standing(msgspec.Struct, frozen=True):
+    """How far a projection is, of how much; `own`: this worker's, if its lease is not over; `free`: nobody's."""
+
+    name: str
+    partition: int
+    position: int
+    head: int
+    own: bool | None
+    free: bool
+
+    @property
+    def place(self) -> Place:
+        return self.name, self.partition
+
+
+class Ownership:
+    """What this session may fold. `connection` stands for the worker: when it ends, so does the lease."""
+
+    def __init__(
+        self,
+        connection: psycopg.Connection[tuple[Any, ...]],
+        checkpoints: Checkpoints,
+        *,
+        lease_seconds: float = LEASE_SECONDS,
+        now: Callable[[], float] = monotonic,
+    ) -> None:
+        self._connection = connection
+        self._checkpoints = checkpoints
+        self._lease_seconds = lease_seconds
+        self._now = now
+        (self._since,) = connection.execute(_ME).fetchone() or (None,)
+        self._owned: frozenset[Place] = frozenset()
+        self._look_at = 0.0
+        self.trailing = False
+
+    def owned(self) -> frozenset[Place]:
+        """The places that are this worker's now. Asks the database where its own lease needs renewal, or where others
+        are at work. Afterwards `trailing` says whether others have something to fold. Raises `psycopg.Error`."""
+        now = self._now()
+        if now >= self._look_at:
+            self._look(now)
+        return self._owned
+
+    def release(self) -> None:
+        """Let others go on at once. Raises `psycopg.Error`."""
+        self._connection.execute(_RELEASE, (self._since,))
+        self._owned, self._look_at = frozenset(), 0.0
+
+    def _look(self, now: float) -> None:
+        names = self._checkpoints.names
+        found = [_Standing(*row) for row in self._connection.execute(_LOOK, (names, self._since)).fetchall()]
+        for one in found:
+            self._checkpoints.saw(one.partition, one.head)
+            if not one.own:
+                self._checkpoints.reached(one.name, one.partition, one.position)
+        self._checkpoints.take_up()
+        running = frozenset(self._checkpoints.running())
+        behind = {one.place for one in found if one.position < one.head and one.name in running}
+        self._owned = frozenset(one.place for one in found if one.own and not one.free)
+        claim = [one.name for one in found if one.name in running and (one.own or one.free)]
+        if claim and behind:
+            claimed = self._connection.execute(_CLAIM, (claim, self._since, self._lease_seconds))
+            self._owned = frozenset((name, partition) for name, partition in claimed.fetchall())
+        self.trailing = not behind <= self._owned
+        soon = self.trailing or not self._owned
+        self._look_at = now + (TRAILING_SECONDS if soon else self._lease_seconds / 3)
