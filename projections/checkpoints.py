@@ -6,12 +6,10 @@ from typing import Any
 
 import msgspec
 import psycopg
-import structlog
 
 from app.database.migrate import ADVISORY_LOCK
 from projections.projection import AnyProjection, Poison
 
-logger = structlog.get_logger(__name__)
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _MAKE = b"""
@@ -53,19 +51,24 @@ class Checkpoints:
         self._positions: dict[tuple[str, int], int] = {}
         self._log: dict[int, int] = {}
         self._stopped: dict[str, tuple[int, Poison]] = {}
+        self._tables: set[str] = set()
         self.partitions: tuple[int, ...] = ()
 
-    def prepare(self, connection: Connection) -> None:
-        """Make what is missing of tables and checkpoints, and read where they stand.
+    def prepare(self, connection: Connection, *, in_place: bool = False) -> list[str]:
+        """Make what is missing of tables and checkpoints, and read where they stand. Returns what has to be built.
 
-        A table of an older version, or one that somebody has dropped, is made anew and folded from the start; a
-        projection whose table is of a newer release is left alone and stays stopped.
+        A table of an older version, or one that is missing although there is something to fold, is to be built beside
+        (`building.py`), unless `in_place`: then it is made empty, here. A projection whose table is of a newer release
+        is left alone and stays stopped.
         """
         connection.execute("SELECT pg_advisory_lock($1)", (ADVISORY_LOCK,))
         try:
+            empty = connection.execute("SELECT sum(position) = 0 FROM partitions").fetchone() == (True,)
+            outdated: list[str] = []
             for projection in self._projections.values():
                 with connection.transaction():
-                    self._prepare_one(connection, projection)
+                    if not self._prepare_one(connection, projection, in_place=in_place or empty):
+                        outdated.append(projection.name)
             rows = connection.execute(
                 "SELECT name, partition, position FROM projection_checkpoints"
             ).fetchall()
@@ -79,34 +82,33 @@ class Checkpoints:
             self._positions = {(name, partition): position for name, partition, position in rows}
             self._log = dict(heads)
             self.partitions = tuple(self._log)
+        return outdated
 
-    def _prepare_one(self, connection: Connection, projection: AnyProjection) -> None:
+    def _prepare_one(self, connection: Connection, projection: AnyProjection, *, in_place: bool) -> bool:
+        """False where it has to be built."""
         row = connection.execute(
-            "SELECT to_regclass($1), (SELECT max(version) FROM projection_checkpoints WHERE name = $1)",
+            "SELECT to_regclass(current_schema() || '.' || $1), current_schema(), "
+            "(SELECT max(version) FROM projection_checkpoints WHERE name = $1)",
             (projection.name,),
         ).fetchone()
-        table, version = row if row is not None else (None, None)
+        table, schema, version = row if row is not None else (None, "public", None)
+        if table is not None:
+            self._tables.add(projection.name)
         if version is not None and version > projection.version:
             reason = f"its table has version {version}, this release knows {projection.version}; run the newer release"
             self.stop(projection.name, Poison(0, "", reason))
-            return
+            return True
         if table is not None and version == projection.version:
             connection.execute(_MAKE, (projection.name, projection.version))
-            return
+            return True
+        if not in_place:
+            return False
         # The checkpoint before the table, as in every fold: two nodes never wait for each other.
-        if version is not None:
-            logger.warning("projection_rebuilt", projection=projection.name, version=projection.version)
-            connection.execute(_RESET, (projection.name, projection.version))
+        connection.execute(_RESET, (projection.name, projection.version))
         connection.execute(_MAKE, (projection.name, projection.version))
-        connection.execute(f"DROP TABLE IF EXISTS {projection.name}".encode())
+        connection.execute(f'DROP TABLE IF EXISTS "{schema}".{projection.name}'.encode())
         connection.execute(projection.ddl.encode())
-
-    def reset(self, connection: Connection, name: str) -> None:
-        """Delete all rows and go back to the start of the log, in one transaction."""
-        with connection.transaction():
-            # The checkpoint first, as in every fold, so that no fold is half-way.
-            connection.execute(_RESET, (name, self._projections[name].version))
-            connection.execute(f"DELETE FROM {name}".encode())  # noqa: S608 (a projection's name)
+        return True
 
     def move(self, connection: Connection, name: str, partition: int, start: int, end: int) -> bool:
         """Move the checkpoint from `start` to `end`, which locks it until the transaction ends.
@@ -146,6 +148,10 @@ class Checkpoints:
             for name, (partition, poison) in list(self._stopped.items()):
                 if 0 < poison.position <= self._positions.get((name, partition), 0):
                     del self._stopped[name]
+
+    def has_table(self, name: str) -> bool:
+        """Whether there was one, of whatever version, when this process looked."""
+        return name in self._tables
 
     @property
     def names(self) -> list[str]:

@@ -99,7 +99,8 @@ class Ownership:
         found = [_Standing(*row) for row in self._connection.execute(_LOOK, (names, self._since)).fetchall()]
         for one in found:
             self._checkpoints.saw(one.partition, one.head)
-            if not one.own:
+            # Of one's own a commit may be newer than this look.
+            if not one.own or one.position > self._checkpoints.position(*one.place):
                 self._checkpoints.reached(one.name, one.partition, one.position)
         self._checkpoints.take_up()
         running = frozenset(self._checkpoints.running())

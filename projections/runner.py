@@ -8,27 +8,47 @@ It works in a thread of its own, so that folding never blocks the event loop. An
 """
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import psycopg
 import structlog
 
 from projections import ALL
+from projections.building import Beside, BuildSuperseded, Built, beside, drop_retired, swap
 from projections.checkpoints import Checkpoints, ProjectionStatus
 from projections.ownership import TRAILING_SECONDS, Ownership
 from projections.pages import PAGE_EVENTS_MAX, connect
-from projections.projection import AnyProjection
+from projections.projection import AnyProjection, Poison
 from projections.session import Session
 from projections.waiting import ProjectionLag, Waiters
 
-__all__ = ["ProjectionLag", "ProjectionRunner", "ProjectionStatus"]
+__all__ = ["BuildFailed", "BuildSuperseded", "ProjectionLag", "ProjectionRunner", "ProjectionStatus"]
 
 IDLE_SECONDS = 1.0
 CLOSE_TIMEOUT_SECONDS = 15.0
 _BACKOFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
+Progress = Callable[[list[ProjectionStatus]], None]
+"""Told how far a fold has come, page by page."""
+Connection = psycopg.Connection[tuple[Any, ...]]
+
 logger = structlog.get_logger(__name__)
+
+
+class BuildFailed(Exception):
+    """A new version came to an event that it cannot fold; the old table stays. Repair it, then build again."""
+
+    def __init__(self, name: str, poison: Poison) -> None:
+        super().__init__(
+            f"{name} cannot be built: position {poison.position} ({poison.type}): {poison.reason}"
+        )
+        self.poison = poison
+
+
+def nothing(statuses: list[ProjectionStatus]) -> None:
+    """No progress is shown."""
 
 
 class ProjectionRunner:
@@ -41,7 +61,10 @@ class ProjectionRunner:
         *,
         page_events: int = PAGE_EVENTS_MAX,
         idle_seconds: float = IDLE_SECONDS,
+        in_place: bool = False,
     ) -> None:
+        """`in_place`: tables that are missing are made and folded where they are to be, for all to see."""
+        self._in_place = in_place
         self._dsn = dsn
         self._projections = {projection.name: projection for projection in projections}
         self._page_events = page_events
@@ -52,10 +75,13 @@ class ProjectionRunner:
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def start(self) -> None:
-        """Makes the tables, then folds in a thread of its own until `close`. Raises `psycopg.Error`."""
+    def start(self, progress: Progress = nothing) -> None:
+        """Makes the tables, then folds in a thread of its own until `close`. Raises `psycopg.Error`.
+
+        Returns when every table is of this release: what has changed is first built beside the old one.
+        """
         with connect(self._dsn) as connection:
-            self._checkpoints.prepare(connection)
+            self._prepare(connection, progress)
         self._thread = threading.Thread(target=self._run, name="projections", daemon=True)
         self._thread.start()
 
@@ -79,23 +105,68 @@ class ProjectionRunner:
         self.wake()
         await self._waiters.wait(position, timeout_seconds, names or tuple(self._projections), partition)
 
-    def run_to_end(self) -> list[ProjectionStatus]:
-        """Folds everything that is in the log, in the calling thread. Raises `psycopg.Error`."""
-        with self._session() as session:
+    def run_to_end(
+        self, progress: Progress = nothing, *, until: Mapping[int, int] | None = None
+    ) -> list[ProjectionStatus]:
+        """Folds everything that is in the log, in the calling thread; `until`: up to these positions of the partitions.
+
+        Raises `psycopg.Error`.
+        """
+        with self._session(until=until) as session:
             while session.advance():
-                pass
+                progress(self.status())
         return self.status()
 
-    def rebuild(self, name: str) -> ProjectionStatus:
-        """Drops a projection's rows and folds them anew, in the calling thread. Raises `KeyError`, `psycopg.Error`.
+    def rebuild(self, name: str, progress: Progress = nothing) -> ProjectionStatus:
+        """Folds a projection anew beside the live one and puts it in its place, in the calling thread.
 
-        Readers see the view grow meanwhile.
+        Readers see the old rows until then, and everything goes on meanwhile, here and on other nodes. Raises
+        `KeyError`, `BuildFailed`, `BuildSuperseded`, `psycopg.Error`; then everything is as before.
         """
-        alone = ProjectionRunner(self._dsn, [self._projections[name]], page_events=self._page_events)
-        with connect(self._dsn) as connection:
-            alone._checkpoints.prepare(connection)
-            alone._checkpoints.reset(connection, name)
-        return alone.run_to_end()[0]
+        projection = self._projections[name]
+        with beside(self._dsn) as place:
+            builder = ProjectionRunner(place.dsn, [projection], page_events=self._page_events, in_place=True)
+
+            def advance() -> None:
+                (status,) = builder.run_to_end(progress)
+                if status.stopped is not None:
+                    raise BuildFailed(name, status.stopped)
+
+            advance()
+            swap(self._dsn, [Built(name, projection.version)], place, advance)
+        drop_retired(self._dsn)
+        (status,) = ProjectionRunner(self._dsn, [projection]).run_to_end()
+        return status
+
+    def _prepare(self, connection: Connection, progress: Progress) -> None:
+        """Bring the tables to this release."""
+        if not self._checkpoints.prepare(connection, in_place=self._in_place):
+            return
+        with beside(self._dsn) as place:
+            # Another process may have built them while this one waited for its turn.
+            if outdated := self._checkpoints.prepare(connection):
+                self._build([self._projections[name] for name in outdated], place, progress)
+        drop_retired(self._dsn)
+        self._checkpoints.prepare(connection)
+
+    def _build(self, outdated: Sequence[AnyProjection], place: Beside, progress: Progress) -> None:
+        """One that cannot be built is stopped; its old table, where there is one, stays as it is."""
+        builder = ProjectionRunner(place.dsn, outdated, page_events=self._page_events, in_place=True)
+        logger.warning("projections_building", names=[projection.name for projection in outdated])
+        built = [
+            Built(status.name, status.version)
+            for status in builder.run_to_end(progress)
+            if status.stopped is None or not self._checkpoints.has_table(status.name)
+        ]
+        for status in builder.status():
+            if status.stopped is not None:
+                failed = BuildFailed(status.name, status.stopped)
+                self._checkpoints.stop(status.name, Poison(0, "", str(failed)))
+        try:
+            if built:
+                swap(self._dsn, built, place, builder.run_to_end)
+        except BuildSuperseded as superseded:
+            logger.warning("projections_not_swapped", reason=str(superseded))
 
     def status(self) -> list[ProjectionStatus]:
         """How far each projection is, and where one is stopped, why. As this process knows it: no query."""
@@ -126,10 +197,10 @@ class ProjectionRunner:
                 self._wanted.wait(TRAILING_SECONDS if session.trailing else self._idle_seconds)
 
     @contextmanager
-    def _session(self, *, alone: bool = False) -> Generator[Session]:
+    def _session(self, *, alone: bool = False, until: Mapping[int, int] | None = None) -> Generator[Session]:
         """With `alone` only what no other node is folding."""
         with connect(self._dsn) as reading, connect(self._dsn) as writing:
-            self._checkpoints.prepare(reading)
+            self._prepare(reading, nothing)
             ownership = Ownership(reading, self._checkpoints) if alone else None
             session = Session(
                 reading,
@@ -139,6 +210,7 @@ class ProjectionRunner:
                 page_events=self._page_events,
                 moved=self._waiters.settle,
                 ownership=ownership,
+                until=until,
             )
             try:
                 yield session

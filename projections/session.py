@@ -7,7 +7,7 @@ was folded ahead is ever written: it is dropped, and folding goes on from where 
 """
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeAlias
 
@@ -77,7 +77,8 @@ class _Unwritten(msgspec.Struct, frozen=True):
 class Session:
     """Not for use by several threads. `moved` is called, from either thread, when a checkpoint moved or stopped.
 
-    With `ownership` only what is this worker's is folded, else everything, whoever else may be at it.
+    With `ownership` only what is this worker's is folded, else everything, whoever else may be at it; with `until` only
+    up to these positions of the partitions.
     """
 
     def __init__(
@@ -90,7 +91,9 @@ class Session:
         page_events: int,
         moved: Callable[[], None],
         ownership: Ownership | None = None,
+        until: Mapping[int, int] | None = None,
     ) -> None:
+        self._until = until
         self._ownership = ownership
         self._reading = reading
         self._writing = writing
@@ -142,7 +145,10 @@ class Session:
         return self._checkpoints.position(name, partition) if ahead is None else ahead.position
 
     def _advance_group(self, partition: int, position: int, group: list[AnyProjection]) -> bool:
-        recorded = read_page(self._reading, partition, position, self._page_events)
+        limit = self._page_events
+        if self._until is not None:
+            limit = min(limit, self._until.get(partition, 0) - position)
+        recorded = read_page(self._reading, partition, position, limit) if limit > 0 else []
         if not recorded:
             return False
         self._checkpoints.saw(partition, recorded[-1].position)

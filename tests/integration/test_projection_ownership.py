@@ -88,6 +88,16 @@ def test_what_is_released_is_free_at_once(dsn: str) -> None:
         assert second.owns()
 
 
+def test_what_somebody_else_has_folded_of_ones_own_is_known(dsn: str) -> None:
+    """Guard: `_look`, for a table that was built anew and swapped in."""
+    with workers(dsn) as (first, _):
+        one_event(dsn)
+        assert first.owns()
+        ProjectionRunner(dsn, ONLY).run_to_end()
+        first.owns()
+        assert first.checkpoints.position(*PLACE) == 1
+
+
 def test_one_that_stopped_goes_on_where_another_release_has_folded_past_its_event(dsn: str) -> None:
     with workers(dsn) as (first, _):
         one_event(dsn)

@@ -164,6 +164,16 @@ async def test_tasks_are_listed_by_filter_and_cursor(dsn: str) -> None:
     async with reads(dsn) as pool:
         assert numbers(await tasks.list_by_owner(pool, "alice")) == [5, 4, 3, 2, 1, 0]
         assert numbers(await tasks.list_by_owner(pool, "alice", status="completed")) == [3, 0]
+        assert numbers(
+            await tasks.list_by_owner(pool, "alice", status=("completed", "pending"), limit=4)
+        ) == [
+            5,
+            4,
+            3,
+            2,
+        ]
+        assert await tasks.list_by_owner(pool, "alice", status=("failed", "cancelled")) == []
+        assert numbers(await tasks.list_by_owner(pool, "alice", status=())) == [5, 4, 3, 2, 1, 0]
         assert numbers(await tasks.list_by_owner(pool, "alice", conversation_id="1")) == [5, 3, 1]
         assert await tasks.list_by_owner(pool, "alice", agent_name="other") == []
         first = await tasks.list_by_owner(pool, "alice", limit=4)

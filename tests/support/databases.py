@@ -18,6 +18,7 @@ from psycopg import sql
 
 from app.database.embedded import EmbeddedPostgres
 from app.database.migrate import migrate
+from projections.runner import ProjectionRunner
 
 CONTAINER_IMAGE = "postgres:17-alpine"
 OWNER = "minutebook_test"
@@ -52,7 +53,7 @@ class TestServer(msgspec.Struct):
 
     @contextmanager
     def database(self, *, template: str | None = None) -> Generator[str]:
-        """A database, dropped afterwards: migrated, or empty where `template` is "template0"."""
+        """A database, dropped afterwards: migrated, with its views, or empty where `template` is "template0"."""
         name = f"mb_test_{os.getpid()}_{next(self.numbers)}"
         self._create(name, self.template if template is None else template)
         try:
@@ -66,7 +67,8 @@ class TestServer(msgspec.Struct):
         self.template = f"mb_template_{os.getpid()}_{secrets.token_hex(3)}"
         self._create(self.template, "template0")
         try:
-            migrate(at_database(self.service_dsn, self.template))
+            migrate(template := at_database(self.service_dsn, self.template))
+            ProjectionRunner(template).run_to_end()
             yield
         finally:
             self._drop(self.template)
@@ -130,6 +132,10 @@ def _with_owner(admin_dsn: str) -> Generator[TestServer]:
             return
         name, password = f"{OWNER}_{os.getpid()}", secrets.token_urlsafe(16)
         role = sql.Identifier(name)
+        if (
+            connection.info.server_version >= 160_000
+        ):  # a password that is as long as this one needs no stretching
+            connection.execute("SET scram_iterations = 1")
         connection.execute(sql.SQL("DROP ROLE IF EXISTS {}").format(role))
         connection.execute(sql.SQL("CREATE ROLE {} LOGIN PASSWORD {}").format(role, password))
     try:
