@@ -35,7 +35,8 @@ _TAKE_OVER: LiteralString = """
 INSERT INTO public.projection_checkpoints (name, partition, version, position)
 SELECT name, partition, version, position FROM {}.projection_checkpoints WHERE name = ANY({})
 ON CONFLICT (name, partition) DO UPDATE
-SET version = excluded.version, position = excluded.position, lease_until = NULL, updated_at = now()
+SET version = excluded.version, position = excluded.position, lease_until = NULL, problem = NULL,
+    updated_at = now()
 """
 
 logger = structlog.get_logger(__name__)

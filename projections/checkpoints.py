@@ -19,9 +19,11 @@ ON CONFLICT DO NOTHING
 """
 _RESET = b"UPDATE projection_checkpoints SET position = 0, version = $2, updated_at = now() WHERE name = $1"
 _MOVE = b"""
-UPDATE projection_checkpoints SET position = $3, updated_at = now()
+UPDATE projection_checkpoints SET position = $3, updated_at = now(), problem = NULL
 WHERE name = $1 AND partition = $2 AND position = $4 AND version = $5
 """
+_STOP = b"UPDATE projection_checkpoints SET problem = $3 WHERE name = $1 AND partition = $2"
+_RETRY = b"UPDATE projection_checkpoints SET problem = NULL WHERE name = $1 AND problem IS NOT NULL"
 _READ = b"SELECT position, version FROM projection_checkpoints WHERE name = $1 AND partition = $2"
 
 
@@ -40,6 +42,11 @@ class ProjectionStatus(msgspec.Struct, frozen=True):
     @property
     def behind(self) -> int:
         return max(0, self.log_position - self.position)
+
+
+def retry(connection: Connection, name: str) -> bool:
+    """Have every node try again with the event that a projection stopped at. False: it has not stopped."""
+    return connection.execute(_RETRY, (name,)).rowcount > 0
 
 
 class Checkpoints:
@@ -142,11 +149,18 @@ class Checkpoints:
         with self._lock:
             self._stopped[name] = partition, poison
 
-    def take_up(self) -> None:
-        """Go on with those that somebody else, of a release that can, has folded past the event they stopped at."""
+    def note_stop(self, connection: Connection, name: str, poison: Poison, partition: int) -> None:
+        """`stop`, for all to see."""
+        self.stop(name, poison, partition)
+        problem = f"position {poison.position} ({poison.type}): {poison.reason}"
+        connection.execute(_STOP, (name, partition, problem))
+
+    def take_up(self, name: str, partition: int) -> None:
+        """Go on where it stopped: somebody has folded past the event, or wants it to be tried again."""
         with self._lock:
-            for name, (partition, poison) in list(self._stopped.items()):
-                if 0 < poison.position <= self._positions.get((name, partition), 0):
+            if name in self._stopped and self._stopped[name][0] == partition:
+                _, poison = self._stopped[name]
+                if poison.position:
                     del self._stopped[name]
 
     def has_table(self, name: str) -> bool:

@@ -26,7 +26,7 @@ Place: TypeAlias = tuple[str, int]
 
 _ME = b"SELECT backend_start FROM pg_stat_activity WHERE pid = pg_backend_pid()"
 _LOOK = b"""
-SELECT c.name, c.partition, c.position, p.position,
+SELECT c.name, c.partition, c.position, p.position, c.problem IS NOT NULL,
        c.worker_pid = pg_backend_pid() AND c.worker_since = $2,
        c.lease_until IS NULL OR c.lease_until < now() OR NOT EXISTS (
            SELECT FROM pg_stat_activity a WHERE a.pid = c.worker_pid AND a.backend_start = c.worker_since)
@@ -53,6 +53,7 @@ class _Standing(msgspec.Struct, frozen=True):
     partition: int
     position: int
     head: int
+    stopped: bool
     own: bool | None
     free: bool
 
@@ -102,7 +103,8 @@ class Ownership:
             # Of one's own a commit may be newer than this look.
             if not one.own or one.position > self._checkpoints.position(*one.place):
                 self._checkpoints.reached(one.name, one.partition, one.position)
-        self._checkpoints.take_up()
+            if not one.stopped:
+                self._checkpoints.take_up(one.name, one.partition)
         running = frozenset(self._checkpoints.running())
         behind = {one.place for one in found if one.position < one.head and one.name in running}
         self._owned = frozenset(one.place for one in found if one.own and not one.free)

@@ -243,7 +243,7 @@ class Session:
         poison = folded.fold.poison
         if poison is None:
             return
-        self._checkpoints.stop(folded.projection.name, poison, folded.partition)
+        self._checkpoints.note_stop(self._writing, folded.projection.name, poison, folded.partition)
         logger.error(
             "projection_stopped",
             projection=folded.projection.name,

@@ -92,3 +92,20 @@ class QuotaRemoved(msgspec.Struct, frozen=True, tag_field="type", tag="quota.rem
     subject_id: str
     quota_type: QuotaType
     period: QuotaPeriod
+
+
+class ProjectionChecked(
+    msgspec.Struct, frozen=True, tag_field="type", tag="projection.checked", omit_defaults=True
+):
+    """A view was folded anew and compared: of `rows` at this position so many were not what the log says.
+
+    `shown` names the first of them; `problem` says why the two could not be compared.
+    """
+
+    name: str
+    version: int
+    position: int
+    rows: int
+    differences: int
+    shown: tuple[str, ...] = ()
+    problem: str = ""

@@ -9,7 +9,7 @@ import pytest
 
 from app.core import events as ev
 from projections import tasks
-from projections.checkpoints import Checkpoints
+from projections.checkpoints import Checkpoints, retry
 from projections.ownership import Ownership
 from projections.pages import connect
 from projections.projection import Poison
@@ -98,13 +98,18 @@ def test_what_somebody_else_has_folded_of_ones_own_is_known(dsn: str) -> None:
         assert first.checkpoints.position(*PLACE) == 1
 
 
-def test_one_that_stopped_goes_on_where_another_release_has_folded_past_its_event(dsn: str) -> None:
-    with workers(dsn) as (first, _):
+@pytest.mark.parametrize("how", ["folded past", "retried"])
+def test_one_that_stopped_goes_on_where_that_event_is_folded_or_tried_again(dsn: str, how: str) -> None:
+    with workers(dsn) as (first, second):
         one_event(dsn)
-        first.checkpoints.stop("tasks", Poison(1, "run.requested", "cannot"))
+        first.checkpoints.note_stop(first.connection, "tasks", Poison(1, "run.requested", "cannot"), 0)
         assert not first.owns()
         assert first.checkpoints.stopped("tasks") is not None
-        ProjectionRunner(dsn, ONLY).run_to_end()
+        if how == "retried":
+            assert retry(second.connection, "tasks")
+            assert not retry(second.connection, "tasks")
+        else:
+            ProjectionRunner(dsn, ONLY).run_to_end()
         first.owns()
         assert first.checkpoints.stopped("tasks") is None
 
