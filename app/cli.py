@@ -1,5 +1,5 @@
-"""The command line: `minutebook run`, `migrate`, `import`, `export`, `tail`, `replay`, `prompt`, `minutes`, `doctor`,
-`bench`."""
+"""The command line: `minutebook run`, `migrate`, `import`, `export`, `tail`, `replay`, `prompt`, `minutes`, `users`,
+`keys`, `departments`, `quotas`, `doctor`, `bench`."""
 
 import os
 import socket
@@ -13,14 +13,19 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
 from app import release
+from app.commands.departments import departments_command
 from app.commands.doctor import examine, print_findings
 from app.commands.follow import replay_command, tail_command
+from app.commands.keys import keys_command
 from app.commands.minutes import minutes_command
+from app.commands.project import check_command, project_group
 from app.commands.prompt import prompt_command
+from app.commands.quotas import quotas_command
 from app.commands.transfer import export_command, import_command
+from app.commands.users import users_command
 from app.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
 from app.database.migrate import MigrationError, migrate
-from app.settings import Settings, SettingsError, load
+from app.settings import LOOPBACK, Settings, SettingsError, load
 from app.telemetry import configure_logs
 
 
@@ -85,16 +90,18 @@ def cli(context: click.Context, config: Path | None, owner: str) -> None:
 
 
 @cli.command()
-@click.option("--host", help="Address to serve on; without API keys only loopback")
+@click.option("--host", help="Address to serve on; without any API key only loopback")
 @click.option("--port", type=int, help="Port to serve on (default 8765; 0: any free one)")
 @click.pass_obj
 def run(installation: Installation, host: str | None, port: int | None) -> None:
     """Serve. Ctrl-C stops everything cleanly."""
-    from app.commands.run import serve
+    from app.commands.run import demand_key, serve
 
     settings = installation.settings
-    listener = _listen(host or settings.host, settings.port if port is None else port, settings)
-    serve(installation, listener)
+    host = host or settings.host
+    if settings.development and host not in LOOPBACK:
+        demand_key(installation, host)
+    serve(installation, _listen(host, settings.port if port is None else port))
 
 
 @cli.command("migrate")
@@ -129,14 +136,18 @@ for command in (
     replay_command,
     prompt_command,
     minutes_command,
+    project_group,
+    check_command,
+    users_command,
+    keys_command,
+    departments_command,
+    quotas_command,
 ):
     cli.add_command(command)
 
 
-def _listen(host: str, port: int, settings: Settings) -> socket.socket:
+def _listen(host: str, port: int) -> socket.socket:
     """The listening socket, bound before anything is started so that a taken port costs nothing."""
-    if settings.development and host not in ("127.0.0.1", "localhost", "::1"):
-        raise SettingsError(f"without API keys only loopback is served, not {host}; configure api_keys")
     try:
         return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
     except OSError as error:

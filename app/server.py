@@ -11,30 +11,27 @@ from litestar import Litestar
 from app.api.services import ApiOptions, Services
 from app.api.sockets import SocketRegistry
 from app.api.uploads import Uploads
-from app.auth.identities import Identities
-from app.auth.principal import KeyRing, Principal, digest_of
 from app.composition.agents import gateway_of, roster_of
+from app.composition.identities import open_identities
+from app.composition.push import open_push
+from app.composition.quotas import UsageMeter
 from app.composition.tools import find_operation, open_tools
 from app.composition.web import MinutebookServer, application, server_config
 from app.core.ids import new_id
+from app.files.store import FileStore
 from app.gateway.gateway import Gateway
 from app.log.log import open_log
 from app.runs.accept import Conversations
 from app.runs.finder import Finder
+from app.runs.quotas import Quotas
 from app.runs.runner import Runs
 from app.settings import Settings
+from app.telemetry import tracing
 from projections import tasks
 from projections.reads import read_pool
 from projections.runner import ProjectionRunner
 
 __all__ = ["MinutebookServer", "build_app", "gateway_of", "open_services", "server_config"]
-
-
-def keyring(settings: Settings) -> KeyRing:
-    """The configured keys, hashed."""
-    return KeyRing(
-        (key.key_sha256 or digest_of(key.key), Principal(key.user, key.role)) for key in settings.api_keys
-    )
 
 
 @asynccontextmanager
@@ -43,19 +40,24 @@ async def open_services(
 ) -> AsyncGenerator[tuple[Services, Uploads]]:
     """Everything that handlers use, closed in the opposite order."""
     async with AsyncExitStack() as stack:
-        log = await open_log(dsn, node_id=str(new_id()))
+        node_id = str(new_id())
+        if settings.otel_endpoint:
+            tracing.open_tracing(settings.otel_endpoint, node_id)
+            stack.push_async_callback(asyncio.to_thread, tracing.close_tracing)
+        log = await open_log(dsn, node_id=node_id)
         stack.push_async_callback(log.close)
+        identities, administration = await open_identities(stack, settings, log)
         views = ProjectionRunner(dsn)
         await asyncio.to_thread(views.start)
         stack.push_async_callback(asyncio.to_thread, views.close)
         log.wakeups.on_any(views.wake)
         reads = await stack.enter_async_context(read_pool(dsn))
-        folder = Path(settings.data_dir) / "uploads"
-        folder.mkdir(parents=True, exist_ok=True)
-        uploads = Uploads(folder, log.reader)
+        uploads = Uploads(FileStore(Path(settings.data_dir) / "uploads"), log, views, reads)
+        await uploads.open()
         stack.push_async_callback(gateway.close)
         await gateway.load()
         toolbox = await open_tools(stack, settings, reads, uploads)
+        quotas = Quotas(administration.followed, UsageMeter(log, views, reads), log.exclusively)
         runs = Runs(
             log,
             gateway,
@@ -65,6 +67,7 @@ async def open_services(
             find_operation=lambda stream, name, arguments: find_operation(
                 log, views, reads, stream, name, arguments
             ),
+            quotas=quotas,
         )
         await runs.open()
         stack.push_async_callback(runs.close)
@@ -77,13 +80,35 @@ async def open_services(
             busy=settings.busy,
             tasks_max=settings.tasks_per_conversation,
             admit=runs.admit,
+            quotas=quotas,
+            describe=uploads.described,
         )
-        options = ApiOptions(settings.locale, settings.heartbeat_seconds, settings.feed_heartbeat_seconds)
+        options = ApiOptions(
+            settings.locale,
+            settings.heartbeat_seconds,
+            settings.feed_heartbeat_seconds,
+            task_heartbeat_seconds=settings.task_heartbeat_seconds,
+            auth_seconds=settings.auth_seconds,
+            frames_per_second=settings.socket_frames_per_second,
+            drain_seconds=settings.drain_seconds,
+            metrics_public=settings.metrics_public,
+        )
         sockets = SocketRegistry(per_user_max=settings.sockets_per_user)
+        pushing = await open_push(
+            stack,
+            log,
+            views,
+            reads,
+            conversations,
+            runs,
+            administration,
+            quotas,
+            locale=settings.locale,
+        )
         yield (
             Services(
                 options,
-                Identities(keyring(settings)),
+                identities,
                 log,
                 conversations,
                 runs,
@@ -91,6 +116,9 @@ async def open_services(
                 reads,
                 sockets,
                 asyncio.Event(),
+                administration,
+                quotas,
+                *pushing,
             ),
             uploads,
         )
@@ -98,4 +126,6 @@ async def open_services(
 
 def build_app(settings: Settings, dsn: str, gateway: Gateway) -> Litestar:
     """The ASGI application over this database; its lifespan opens and closes the services."""
+    if settings.otel_endpoint:
+        tracing.demand()
     return application(settings, lambda: open_services(settings, dsn, gateway))

@@ -1,7 +1,7 @@
 """Settings of the service: one frozen value, from a TOML file and the environment. The environment wins.
 
 A setting `name` is the key `name` of the file and the variable `MINUTEBOOK_NAME`. `DATABASE_URL`, `OPENAI_API_KEY`,
-`OPENAI_BASE_URL` and `ANTHROPIC_API_KEY` are read under their customary names too.
+`OPENAI_BASE_URL`, `ANTHROPIC_API_KEY` and `OTEL_EXPORTER_OTLP_ENDPOINT` are read under their customary names too.
 """
 
 import tomllib
@@ -17,11 +17,14 @@ from app.core.texts import Locale
 
 PREFIX = "MINUTEBOOK_"
 DEFAULT_FILE = "minutebook.toml"
+JWT_SECRET_BYTES_MIN = 32
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _CUSTOMARY = {
     "DATABASE_URL": "database_url",
     "OPENAI_API_KEY": "openai_api_key",
     "OPENAI_BASE_URL": "openai_base_url",
     "ANTHROPIC_API_KEY": "anthropic_api_key",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "otel_endpoint",
 }
 _EXAMPLES = {
     "database_url": "postgresql://minutebook:secret@db:5432/minutebook",
@@ -31,8 +34,21 @@ _EXAMPLES = {
     "locale": "zh",
     "model": "openai:gpt-4o-mini",
     "api_keys": '[{"key": "a long random string", "user": "ana", "role": "member"}]',
+    "jwt_secret": "at least 32 random bytes",
+    "jwt_jwks_url": "https://login.example.com/.well-known/jwks.json",
+    "jwt_jwks_file": "/etc/minutebook/jwks.json",
+    "jwt_issuer": "https://login.example.com/",
+    "jwt_audience": "minutebook",
+    "jwt_role_claim": "role",
+    "jwt_department_claim": "department",
     "heartbeat_seconds": "120",
+    "task_heartbeat_seconds": "60",
     "sockets_per_user": "16",
+    "socket_frames_per_second": "20",
+    "auth_seconds": "10",
+    "allowed_origins": '["https://chat.example.com"]',
+    "drain_seconds": "10",
+    "otel_endpoint": "http://127.0.0.1:4318",
     "run_timeout_seconds": "300",
     "max_steps": "8",
     "log_level": "info",
@@ -51,7 +67,16 @@ _EXAMPLES = {
     "mcp_servers": '[{"name": "files", "command": "mcp-server-files", "args": ["/srv/files"]}]',
 }
 _JSON = frozenset(
-    {"api_keys", "model_prices", "skills_dirs", "phases", "mcp_servers", "default_board", "default_team"}
+    {
+        "api_keys",
+        "model_prices",
+        "skills_dirs",
+        "phases",
+        "mcp_servers",
+        "default_board",
+        "default_team",
+        "allowed_origins",
+    }
 )
 """Settings whose environment variable holds JSON."""
 
@@ -103,6 +128,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `busy`: what happens to a message while a task of its conversation runs. `skills_dirs`, `agents_dir` and
     `experts_dir` are read in addition to what ships. `phases` replaces the phases of `plan_exec`. `default_board` and
     `default_team` are experts by id, for `@board` and `@team` without names; the first of a team leads.
+    `local_max_tokens` is the most that the local model writes; under 512 it reads seven times as many, and no more.
     """
 
     database_url: str = ""
@@ -130,6 +156,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model_retries: Annotated[int, Meta(ge=0, le=10)] = 2
     model_timeout_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 120.0
     model_prices: tuple[ModelPrice, ...] = ()
+    local_max_tokens: Annotated[int, Meta(ge=16, le=2_048)] = 512
     skills_dirs: tuple[str, ...] = ()
     agents_dir: str = ""
     phases: tuple[PhasePolicy, ...] = ()
@@ -154,15 +181,35 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fetch: bool = True
     mcp_servers: tuple[McpServer, ...] = ()
     api_keys: tuple[ApiKey, ...] = ()
+    jwt_secret: str = ""
+    jwt_jwks_url: Annotated[str, Meta(pattern=r"^(https?://[^\s@]+)?$")] = ""
+    jwt_jwks_file: str = ""
+    jwt_issuer: str = ""
+    jwt_audience: str = ""
+    jwt_role_claim: str = "role"
+    jwt_department_claim: str = "department"
     heartbeat_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 120.0
     feed_heartbeat_seconds: Annotated[float, Meta(gt=0, le=3_600)] = 15.0
+    task_heartbeat_seconds: Annotated[float, Meta(ge=0, le=86_400)] = 60.0
     sockets_per_user: Annotated[int, Meta(ge=1, le=100_000)] = 16
+    socket_frames_per_second: Annotated[float, Meta(ge=0, le=100_000)] = 20.0
+    auth_seconds: Annotated[float, Meta(gt=0, le=300)] = 10.0
+    allowed_origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/@\s]+$")], ...] = ()
+    drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 10.0
+    metrics_public: bool = False
+    otel_endpoint: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
     @property
+    def takes_tokens(self) -> bool:
+        """Whether JSON Web Tokens are configured."""
+        return bool(self.jwt_secret or self.jwt_jwks_url or self.jwt_jwks_file)
+
+    @property
     def development(self) -> bool:
-        """No key is configured: everybody who reaches the server is its one user."""
-        return not self.api_keys
+        """Neither keys nor tokens are configured. If no key was ever issued either, which the log knows, then everybody
+        who reaches the server is its one user."""
+        return not self.api_keys and not self.takes_tokens
 
 
 def load(environment: Mapping[str, str], *, file: Path | None = None) -> Settings:
@@ -187,7 +234,7 @@ def check(values: Mapping[str, Any]) -> Settings:
         try:
             msgspec.convert(value, known[name].type, strict=False)
         except msgspec.ValidationError as error:
-            shown = "(hidden)" if "key" in name else repr(value)
+            shown = "(hidden)" if "key" in name or "secret" in name else repr(value)
             example = _EXAMPLES.get(name, "")
             raise SettingsError(
                 f"setting {name!r} is {shown}: {error}" + (f"; an example: {example}" if example else "")
@@ -202,12 +249,35 @@ def check(values: Mapping[str, Any]) -> Settings:
             raise SettingsError(
                 f"api_keys: the key of user {key.user!r} has under 16 characters; use a longer one"
             )
-    if settings.development and settings.host not in ("127.0.0.1", "localhost", "::1"):
-        raise SettingsError(
-            f"setting 'host' is {settings.host!r} but no API key is configured: without keys only loopback is served. "
-            f"Configure api_keys, for example {_EXAMPLES['api_keys']}, or use host 127.0.0.1"
-        )
+    _check_tokens(settings)
     return settings
+
+
+def _check_tokens(settings: Settings) -> None:
+    size_bytes = len(settings.jwt_secret.encode())
+    if settings.jwt_secret and size_bytes < JWT_SECRET_BYTES_MIN:
+        raise SettingsError(
+            f"setting 'jwt_secret' has {size_bytes} bytes; it needs {JWT_SECRET_BYTES_MIN} or more, for example from "
+            "`openssl rand -base64 48`"
+        )
+    if settings.jwt_jwks_url and settings.jwt_jwks_file:
+        raise SettingsError("set either 'jwt_jwks_url' or 'jwt_jwks_file', not both")
+    if (settings.jwt_jwks_url or settings.jwt_jwks_file) and not settings.jwt_audience:
+        raise SettingsError(
+            "with 'jwt_jwks_url' or 'jwt_jwks_file' the setting 'jwt_audience' is needed: without it, tokens that your "
+            f"identity provider made for other services would be taken; for example {_EXAMPLES['jwt_audience']}"
+        )
+    if settings.jwt_jwks_file:
+        try:
+            known = msgspec.json.decode(Path(settings.jwt_jwks_file).read_bytes(), type=dict[str, Any])
+        except (OSError, msgspec.DecodeError) as error:
+            raise SettingsError(
+                f"setting 'jwt_jwks_file' is {settings.jwt_jwks_file!r}, which cannot be read: {error}"
+            ) from None
+        if not isinstance(known.get("keys"), list):
+            raise SettingsError(
+                f"setting 'jwt_jwks_file' is {settings.jwt_jwks_file!r}, which holds no key set: it has no list 'keys'"
+            )
 
 
 def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, Any]:

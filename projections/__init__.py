@@ -1,6 +1,18 @@
 """Views of the log. A new one is a file of this package and a line here."""
 
-from projections import conversations, sessions, tasks, transcript
+from projections import (
+    agent_counts,
+    conversations,
+    files,
+    inboxes,
+    key_uses,
+    notifications,
+    reminders,
+    sessions,
+    tasks,
+    transcript,
+    usage,
+)
 from projections.projection import AnyProjection
 
 ALL: tuple[AnyProjection, ...] = (
@@ -8,4 +20,12 @@ ALL: tuple[AnyProjection, ...] = (
     transcript.PROJECTION,
     tasks.PROJECTION,
     sessions.PROJECTION,
+    agent_counts.PROJECTION,
+    usage.BY_DEPARTMENT,
+    usage.BY_USER,
+    files.PROJECTION,
+    notifications.PROJECTION,
+    inboxes.PROJECTION,
+    reminders.PROJECTION,
+    key_uses.PROJECTION,
 )

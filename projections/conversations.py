@@ -21,8 +21,10 @@ from app.core.events import (
     ConversationCreated,
     ConversationDeleted,
     ConversationImported,
+    ConversationTitled,
     Event,
     ExpertSpoke,
+    MessageAdded,
     MessageAnswered,
     MessageImported,
     MessageInterrupted,
@@ -37,6 +39,7 @@ from app.core.meeting_events import BOARD_MODE
 from app.core.texts import Locale
 from projections.imported import read_imported
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
+from projections.reads import read_one
 from projections.tables import fetch_rows
 
 LIST_MAX = 500
@@ -47,6 +50,7 @@ CREATE TABLE IF NOT EXISTS conversations (
     owner text NOT NULL,
     conversation_id text NOT NULL,
     title text NOT NULL,
+    given_title text NOT NULL,
     titled boolean NOT NULL,
     is_board boolean NOT NULL,
     message_count integer NOT NULL,
@@ -68,7 +72,8 @@ class Cursor(NamedTuple):
 
 
 class Conversation(msgspec.Struct, frozen=True, gc=False):
-    """`title` is as stored, possibly empty. `head` is the offset of the last event that changed this row.
+    """`title` is as stored, possibly empty; `given_title`, where there is one, stands in its place. `head` is the
+    offset of the last event that changed this row.
 
     `titled` says that the first user message was seen; `open_tasks` are runs that have not shown their message yet.
     """
@@ -79,6 +84,7 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     updated_at: datetime
     head: int
     title: str = ""
+    given_title: str = ""
     titled: bool = False
     is_board: bool = False
     message_count: int = 0
@@ -86,7 +92,7 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
 
     def shown_title(self, locale: Locale = "en") -> str:
         """The title, or the locale's word for a conversation where it is empty."""
-        return titles.shown_title(self.title, locale)
+        return titles.shown_title(self.given_title or self.title, locale)
 
     @property
     def cursor(self) -> Cursor:
@@ -98,7 +104,9 @@ def key_of(recorded: Recorded, event: Event) -> Key | None:
     return conversation_key(recorded.stream)
 
 
-def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Conversation | None:
+def apply(  # noqa: C901 (a case for each event)
+    row: Conversation | None, recorded: Recorded, event: Event
+) -> Conversation | None:
     match event:
         case ConversationDeleted():
             return None
@@ -106,7 +114,7 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
             return _changed(row or _begun(recorded), recorded)
         case MessageReceived():
             return _with_message(row or _begun(recorded), recorded, "user", event.content)
-        case MessageImported():
+        case MessageImported() | MessageAdded():
             message = read_imported(event.message)
             return _with_message(row or _begun(recorded), recorded, message.role, message.text)
         case RunRequested() if event.parent is not None:
@@ -117,6 +125,8 @@ def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Convers
             return _with_message(row or _begun(recorded), recorded, "assistant", "")
         case _ if row is None:
             return None
+        case ConversationTitled():  # no news of the conversation: the list keeps its order
+            return msgspec.structs.replace(row, given_title=event.title, head=recorded.offset)
         case BoardStarted() | ExpertSpoke() | RoundSummarized():
             return _with_speech(row, recorded)
         case MessageInterrupted() if not event.content.strip():
@@ -174,7 +184,7 @@ def _changed(row: Conversation, recorded: Recorded, **fields: Any) -> Conversati
 
 PROJECTION = Projection(
     name="conversations",
-    version=3,
+    version=4,
     row=Conversation,
     ddl=DDL,
     key=("owner", "conversation_id"),
@@ -182,8 +192,10 @@ PROJECTION = Projection(
         ConversationCreated,
         ConversationDeleted,
         ConversationImported,
+        ConversationTitled,
         MessageReceived,
         MessageImported,
+        MessageAdded,
         MessageAnswered,
         MessageInterrupted,
         BoardStarted,
@@ -226,7 +238,5 @@ async def list_by_owner(
 
 async def count_by_owner(pool: AsyncConnectionPool, owner: str) -> int:
     """How many conversations the owner has."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute("SELECT count(*) FROM conversations WHERE owner = %s", (owner,))
-        row = await cursor.fetchone()
+    row = await read_one(pool, b"SELECT count(*) FROM conversations WHERE owner = %s", (owner,))
     return int(row[0]) if row else 0

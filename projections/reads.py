@@ -1,12 +1,26 @@
-"""The pool through which views are read."""
+"""The pool through which views are read, and a query of them."""
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
-from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+import structlog
+from psycopg import AsyncConnection, OperationalError
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from app.core.messages import storable
 
 CONNECTIONS_MAX = 6
 WAIT_SECONDS_MAX = 10.0
+READ_AGAIN_SECONDS = (0.05, 0.2, 0.5)
+"""How long a read waits after its connection broke; then it has another one, as soon as there is one."""
+
+logger = structlog.get_logger(__name__)
+
+
+class ViewsUnavailable(Exception):
+    """No view can be read: the database did not answer within the limit."""
+
 
 ReadPool: TypeAlias = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
 
@@ -22,3 +36,22 @@ def read_pool(dsn: str) -> ReadPool:
         kwargs={"application_name": "minutebook-views"},
         open=False,
     )
+
+
+async def read_one(
+    pool: AsyncConnectionPool, query: bytes, arguments: Sequence[object]
+) -> tuple[Any, ...] | None:
+    """The first row. A read whose connection breaks is tried again: nobody notices a restart of the database that is
+    over in 10 s. Raises `ViewsUnavailable`. U+0000 in an argument, which Postgres does not take, becomes U+FFFD, as in
+    everything that is stored."""
+    arguments = [storable(one) if isinstance(one, str) else one for one in arguments]
+    for wait_seconds in (*READ_AGAIN_SECONDS, None):
+        try:
+            async with pool.connection() as connection:
+                return await (await connection.execute(query, arguments)).fetchone()
+        except OperationalError as error:
+            if wait_seconds is None or isinstance(error, PoolTimeout):
+                raise ViewsUnavailable("the views cannot be read; try again") from error
+            logger.warning("view_read_again", error=f"{type(error).__name__}: {error}")
+            await asyncio.sleep(wait_seconds)
+    raise AssertionError("the last attempt returns or raises")

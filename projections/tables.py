@@ -12,6 +12,7 @@ from psycopg import Connection
 from psycopg_pool import AsyncConnectionPool
 
 from projections.projection import AnyProjection, Fold, Key
+from projections.reads import read_one
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 
@@ -78,13 +79,9 @@ class Table:
 async def fetch_rows(
     pool: AsyncConnectionPool, row: type[Row], query: str, arguments: Sequence[object] = ()
 ) -> list[Row]:
-    """The rows of a read query with `%s` placeholders, as values of that type."""
-    async with pool.connection() as connection:
-        cursor = await connection.execute(
-            f"SELECT coalesce(json_agg(r), '[]')::text FROM ({query}) r".encode(),  # noqa: S608
-            arguments,
-        )
-        found = await cursor.fetchone()
+    """The rows of a read query with `%s` placeholders, as values of that type. Raises `ViewsUnavailable`."""
+    rows = f"SELECT coalesce(json_agg(r), '[]')::text FROM ({query}) r".encode()  # noqa: S608
+    found = await read_one(pool, rows, arguments)
     return msgspec.json.decode(found[0], type=list[row]) if found else []
 
 

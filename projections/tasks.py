@@ -6,8 +6,8 @@
                                                waiting
 
 A task whose message was heard by another one (`run.merged`) is completed, and says by which. An operation and the run
-of a team's member are tasks with a `parent`. The progress of a board is in its rounds, of a team in its phases. A
-deletion of the conversation removes its tasks.
+of a team's member are tasks with a `parent`. How far a task is: `tasks_progress.py`. A deletion of the conversation
+removes its tasks.
 """
 
 from typing import Any, assert_never, get_args
@@ -17,14 +17,12 @@ import msgspec
 
 from app.core.envelope import Recorded
 from app.core.events import (
-    BoardStarted,
     ChildAnswered,
     ConfirmationAnswered,
     ConfirmationExpired,
     ConfirmationRequested,
     ConversationDeleted,
     Event,
-    ExpertSpoke,
     HumanAnswered,
     HumanAsked,
     HumanUnanswered,
@@ -33,23 +31,16 @@ from app.core.events import (
     ModelAnswered,
     ModelAttemptFailed,
     OperationFinished,
-    PhaseChanged,
-    PhaseCompleted,
-    PhaseFailed,
-    PhaseStarted,
-    PlanUpdated,
-    RoundSummarized,
     RunCancelled,
     RunClaimed,
     RunCompleted,
     RunFailed,
     RunMerged,
     RunRequested,
-    ToolCalled,
 )
-from app.core.meeting_events import MEETING_MODES
 from app.core.messages import Usage
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
+from projections.tasks_progress import Advance, advanced, phases_of, told
 from projections.tasks_reads import (
     Cursor,
     InvalidTaskCursor,
@@ -86,12 +77,6 @@ __all__ = [
     "parse_cursor",
 ]
 
-OPEN_PROGRESS_MAX = 0.95
-Meeting = (
-    BoardStarted | ExpertSpoke | RoundSummarized | PlanUpdated | PhaseStarted | PhaseCompleted | PhaseFailed
-)
-"""Events that say how far a board or a team is."""
-
 DDL = """
 CREATE TABLE IF NOT EXISTS tasks (
     task_id uuid PRIMARY KEY,
@@ -106,6 +91,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     progress double precision NOT NULL,
     progress_message text,
     metadata json NOT NULL,
+    client_metadata json NOT NULL,
     created_at timestamptz NOT NULL,
     started_at timestamptz,
     completed_at timestamptz,
@@ -113,6 +99,7 @@ CREATE TABLE IF NOT EXISTS tasks (
     last_offset bigint NOT NULL
 ) WITH (fillfactor = 70);
 CREATE INDEX IF NOT EXISTS tasks_newest ON tasks (owner, created_at DESC, task_id DESC);
+CREATE INDEX IF NOT EXISTS tasks_by_status ON tasks (owner, status, created_at DESC, task_id DESC);
 CREATE INDEX IF NOT EXISTS tasks_conversation ON tasks (owner, conversation_id, last_offset);
 CREATE INDEX IF NOT EXISTS tasks_open ON tasks (created_at, task_id)
     WHERE status IN ('pending', 'running', 'waiting');
@@ -133,74 +120,34 @@ def apply(row: Task | None, recorded: Recorded, event: Event) -> Task | None:
     if row is None:  # without its request a run is one from before a deletion
         return None
     match event:
-        case RunClaimed() | ModelAnswered() | ModelAttemptFailed() | ToolCalled() | PhaseChanged():
-            return _working(row, recorded, event)
-        case HumanAsked(request_id=request) | ConfirmationRequested(confirmation_id=request):
-            return _waiting(row, recorded, (*_without(row, request), request))
+        case RunClaimed():
+            status = _status(row.metadata.waits_for) if row.is_open else row.status
+            return _changed(row, recorded, status=status, started_at=row.started_at or recorded.recorded_at)
+        case ModelAttemptFailed():
+            return _changed(row, recorded, metadata=_spent(row.metadata, event.usage, event.cost_usd))
+        case _ if isinstance(event, Advance):
+            return _advanced(row, recorded, event)
+        case HumanAsked(request_id=request, question=question):
+            return _waiting(row, recorded, (*_without(row, request), request), told(question))
+        case ConfirmationRequested(confirmation_id=request, command=command):
+            return _waiting(row, recorded, (*_without(row, request), request), told(command))
         case HumanAnswered(request_id=request) | HumanUnanswered(request_id=request):
-            return _waiting(row, recorded, _without(row, request))
+            return _waiting(row, recorded, _without(row, request), row.metadata.phase)
         case ConfirmationAnswered(confirmation_id=request) | ConfirmationExpired(confirmation_id=request):
-            return _waiting(row, recorded, _without(row, request))
+            return _waiting(row, recorded, _without(row, request), row.metadata.phase)
         case MessageAnswered() | MessageInterrupted() | OperationFinished() | ChildAnswered():
             return _changed(row, recorded, output_data=_output(event, row))
-        case _ if isinstance(event, Meeting):
-            return _meeting(row, recorded, event)
         case RunCompleted() | RunFailed() | RunCancelled() | RunMerged():
             return _ended(row, recorded, event)
         case _:
             return row
 
 
-def _working(
-    row: Task,
-    recorded: Recorded,
-    event: RunClaimed | ModelAnswered | ModelAttemptFailed | ToolCalled | PhaseChanged,
-) -> Task:
-    match event:
-        case RunClaimed():
-            status = _status(row.metadata.waits_for) if row.is_open else row.status
-            return _changed(row, recorded, status=status, started_at=row.started_at or recorded.recorded_at)
-        case ModelAnswered():
-            return _stepped(row, recorded, event)
-        case ModelAttemptFailed():
-            return _changed(row, recorded, metadata=_spent(row.metadata, event.usage, event.cost_usd))
-        case ToolCalled():
-            return _changed(row, recorded, progress_message=event.name)
-        case PhaseChanged():
-            metadata = msgspec.structs.replace(row.metadata, phase=event.phase)
-            return _changed(row, recorded, metadata=metadata, progress_message=event.phase)
-        case _ as never:
-            assert_never(never)
-
-
-def _meeting(row: Task, recorded: Recorded, event: Meeting) -> Task:
-    """How far a board or a team is. `progress` never goes back, also where a team plans anew."""
-    metadata, message = row.metadata, row.progress_message
-    match event:
-        case BoardStarted():
-            metadata = msgspec.structs.replace(metadata, rounds=event.max_rounds)
-        case ExpertSpoke():
-            message = f"{event.round}/{metadata.rounds}" if event.round else message
-        case RoundSummarized():
-            metadata = msgspec.structs.replace(metadata, rounds_held=event.round)
-        case PlanUpdated():
-            metadata = msgspec.structs.replace(metadata, phases={one.id: one.status for one in event.phases})
-        case PhaseStarted():
-            metadata, message = _with_phase(metadata, event.phase_id, "running"), event.name
-        case PhaseCompleted():
-            metadata = _with_phase(metadata, event.phase_id, "completed")
-        case PhaseFailed():
-            metadata = _with_phase(metadata, event.phase_id, "failed")
-        case _ as never:
-            assert_never(never)
-    done = sum(status == "completed" for status in metadata.phases.values())
-    share = metadata.rounds_held / metadata.rounds if metadata.rounds else done / max(1, len(metadata.phases))
-    progress = max(row.progress, min(OPEN_PROGRESS_MAX, share))
-    return _changed(row, recorded, metadata=metadata, progress=progress, progress_message=message)
-
-
-def _with_phase(metadata: TaskMetadata, phase_id: str, status: str) -> TaskMetadata:
-    return msgspec.structs.replace(metadata, phases={**metadata.phases, phase_id: status})
+def _advanced(row: Task, recorded: Recorded, event: Advance) -> Task:
+    if isinstance(event, ModelAnswered):
+        metadata = _spent(row.metadata, event.answer.usage, event.cost_usd)
+        row = msgspec.structs.replace(row, metadata=metadata)
+    return _changed(advanced(row, event), recorded)
 
 
 def _output(
@@ -223,11 +170,14 @@ def _without(row: Task, request: str) -> tuple[str, ...]:
     return tuple(known for known in row.metadata.waits_for if known != request)
 
 
-def _waiting(row: Task, recorded: Recorded, waits_for: tuple[str, ...]) -> Task:
+def _waiting(row: Task, recorded: Recorded, waits_for: tuple[str, ...], message: str | None) -> Task:
+    """`message`: what it waits for, or, where that was the last, what it is at. Of several the newest is told."""
     if not row.is_open:
         return _changed(row, recorded)
+    if waits_for and len(waits_for) < len(row.metadata.waits_for):
+        message = row.progress_message
     metadata = msgspec.structs.replace(row.metadata, waits_for=waits_for)
-    return _changed(row, recorded, metadata=metadata, status=_status(waits_for))
+    return _changed(row, recorded, metadata=metadata, status=_status(waits_for), progress_message=message)
 
 
 def _status(waits_for: tuple[str, ...]) -> Status:
@@ -246,7 +196,7 @@ def _requested(recorded: Recorded, event: RunRequested) -> Task:
         agent_name=event.agent,
         skill_name=event.skill,
         status="pending",
-        input_data=TaskInput(event.input, event.message_id, event.sources),
+        input_data=TaskInput(event.input, event.message_id, event.sources, _object(event.input_data)),
         metadata=TaskMetadata(
             event.mode,
             event.method,
@@ -254,30 +204,17 @@ def _requested(recorded: Recorded, event: RunRequested) -> Task:
             event.model,
             event.limits.max_steps,
             parent=event.parent,
+            phases=phases_of(event),
         ),
+        client_metadata=_object(event.metadata),
         created_at=recorded.recorded_at,
         first_offset=recorded.offset,
         last_offset=recorded.offset,
     )
 
 
-def _stepped(row: Task, recorded: Recorded, event: ModelAnswered) -> Task:
-    metadata = msgspec.structs.replace(
-        _spent(row.metadata, event.answer.usage, event.cost_usd),
-        model=event.answer.model,
-        steps=row.metadata.steps + 1,
-        tool_calls=row.metadata.tool_calls + len(event.answer.tool_calls),
-    )
-    if metadata.mode in MEETING_MODES:
-        return _changed(row, recorded, metadata=metadata)
-    progress = min(OPEN_PROGRESS_MAX, metadata.steps / max(1, metadata.max_steps))
-    return _changed(
-        row,
-        recorded,
-        metadata=metadata,
-        progress=max(row.progress, progress),
-        progress_message=metadata.phase,
-    )
+def _object(raw: msgspec.Raw) -> dict[str, Any]:
+    return msgspec.json.decode(raw, type=dict[str, Any])
 
 
 def _spent(metadata: TaskMetadata, usage: Usage, cost_usd: float | None) -> TaskMetadata:
@@ -323,7 +260,7 @@ def _changed(row: Task, recorded: Recorded, **fields: Any) -> Task:
 
 PROJECTION = Projection(
     name="tasks",
-    version=3,
+    version=4,
     row=Task,
     ddl=DDL,
     key=("task_id",),
@@ -331,10 +268,7 @@ PROJECTION = Projection(
         ConversationDeleted,
         RunRequested,
         RunClaimed,
-        ModelAnswered,
         ModelAttemptFailed,
-        ToolCalled,
-        PhaseChanged,
         HumanAsked,
         HumanAnswered,
         HumanUnanswered,
@@ -345,7 +279,7 @@ PROJECTION = Projection(
         MessageInterrupted,
         OperationFinished,
         ChildAnswered,
-        *get_args(Meeting),
+        *get_args(Advance),
         RunCompleted,
         RunFailed,
         RunCancelled,

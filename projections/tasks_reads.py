@@ -1,7 +1,8 @@
 """The rows of the tasks, and what readers ask of them: one, a list, and those that have not ended."""
 
-from datetime import datetime
-from typing import Literal, NamedTuple
+from collections.abc import Collection
+from datetime import UTC, datetime
+from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ from app.core.messages import Usage
 from projections.tables import fetch_rows
 
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
+STATES: tuple[Status, ...] = get_args(Status)
 LIST_MAX = 500
 OPEN_TASKS_MAX = 10_000
 
@@ -27,13 +29,19 @@ class Cursor(NamedTuple):
     task_id: UUID
 
     def __str__(self) -> str:
-        return f"{self.created_at.isoformat()}~{self.task_id}"
+        """Safe in URLs: no plus sign."""
+        created_at = self.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return f"{created_at}~{self.task_id}"
 
 
 class TaskInput(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """`given`: the `input_data` of the client where it was more than a message; then `message` is what was made of it
+    for the agent."""
+
     message: str
     message_id: str
     sources: tuple[str, ...] = ()
+    given: dict[str, Any] = {}
 
 
 class TaskOutput(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -50,7 +58,8 @@ class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
 
     `parent` is the task that started this one, `merged_into` the one that heard its message. `waits_for` are the ids of
     the questions and confirmations that are open. `cost_usd` None: no price is configured. `rounds` are those of a
-    board, `phases` the states of a team's phases by their ids.
+    board, `phases` the states of a team's phases by their ids, or of those of `plan_exec` by their names, `plan_steps`
+    those of a plan of `rewoo` with its answer.
     """
 
     mode: str
@@ -72,10 +81,13 @@ class TaskMetadata(msgspec.Struct, frozen=True, gc=False):
     rounds: int = 0
     rounds_held: int = 0
     phases: dict[str, str] = {}
+    plan_steps: int = 0
+    plan_steps_begun: int = 0
 
 
 class Task(msgspec.Struct, frozen=True, gc=False):
-    """`progress` goes from 0 to 1; it is 1 when the task has completed and at most 0.95 before."""
+    """`progress` goes from 0 to 1; it is 1 when the task has completed and at most 0.95 before. `metadata` is what the
+    service knows of the run, `client_metadata` what the client gave with it."""
 
     task_id: UUID
     owner: str
@@ -94,6 +106,7 @@ class Task(msgspec.Struct, frozen=True, gc=False):
     progress_message: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    client_metadata: dict[str, Any] = {}
 
     @property
     def stream(self) -> str:
@@ -132,15 +145,11 @@ def parse_cursor(text: str) -> Cursor:
     created_at, _, task_id = text.partition("~")
     try:
         cursor = Cursor(datetime.fromisoformat(created_at), UUID(task_id))
-    except ValueError:
-        raise InvalidTaskCursor(
-            f"{text[:60]!r} is not a cursor; send the one of the page before, or none"
-        ) from None
-    if cursor.created_at.tzinfo is None:
-        raise InvalidTaskCursor(
-            f"{text[:60]!r} has no time zone; send the cursor of the page before, or none"
-        )
-    return cursor
+        if cursor.created_at.tzinfo is not None:
+            return cursor._replace(created_at=cursor.created_at.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    raise InvalidTaskCursor(f"{text[:60]!r} is not a cursor; send the one of the page before, or none")
 
 
 async def get(pool: AsyncConnectionPool, task_id: UUID, *, owner: str | None = None) -> Task | None:
@@ -158,16 +167,21 @@ async def list_by_owner(
     pool: AsyncConnectionPool,
     owner: str,
     *,
-    status: Status | None = None,
+    status: Status | Collection[Status] | None = None,
     agent_name: str | None = None,
     conversation_id: str | None = None,
     limit: int = 50,
     before: Cursor | None = None,
 ) -> list[Task]:
-    """Newest first, at most 500; the next page is `before` the last one's `cursor`."""
+    """Newest first, at most 500; the next page is `before` the last one's `cursor`. `status`: one, or any of several;
+    none of them means all."""
     where, arguments = ["owner = %s"], list[object]([owner])
+    wanted_states = [status] if isinstance(status, str) else list(status or ())
+    if len(wanted_states) > 1:
+        where.append("status = ANY(%s)")
+        arguments.append(wanted_states)
     for column, wanted in (
-        ("status", status),
+        ("status", wanted_states[0] if len(wanted_states) == 1 else None),
         ("agent_name", agent_name),
         ("conversation_id", conversation_id),
     ):

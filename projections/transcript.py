@@ -12,8 +12,9 @@ What is said in a board is a message each (`transcript_meetings.py`). A task who
 nothing of its own. The call of a long-running tool says `operation_pending` until the operation's result takes the
 place of that.
 
-Imported messages are shown by their role; those of roles other than user and assistant only to readers who ask. A
-deletion of the conversation removes all of its rows; what a run from before the deletion says after it is not shown.
+Messages that were imported or that clients have added are shown by their role; those of roles other than user and
+assistant only to readers who ask. A deletion of the conversation removes all of its rows; what a run from before the
+deletion says after it is not shown.
 """
 
 from typing import Any, assert_never, get_args
@@ -25,6 +26,7 @@ from app.core.envelope import Recorded
 from app.core.events import (
     ConversationDeleted,
     Event,
+    MessageAdded,
     MessageAnswered,
     MessageImported,
     MessageInterrupted,
@@ -61,9 +63,9 @@ from projections.transcript_meetings import (
     of_children,
     said,
 )
-from projections.transcript_reads import Found, Message, Page, listed, page, search
+from projections.transcript_reads import Found, Message, Page, added, listed, page, search
 
-__all__ = ["PROJECTION", "Card", "Found", "Message", "Page", "apply", "listed", "page", "search"]
+__all__ = ["PROJECTION", "Card", "Found", "Message", "Page", "added", "apply", "listed", "page", "search"]
 
 ERROR_CHARS_MAX = 200
 # The index leaves out what is not searched. A tsvector has at most 1 MiB, which 100 000 characters never fill.
@@ -99,6 +101,8 @@ def key_of(recorded: Recorded, event: Event) -> Key | None:
             key = f"message/{event.message_id}"
         case MessageImported():
             key = f"imported/{event.index}"
+        case MessageAdded():
+            key = f"added/{event.message_id}"
         case OperationFinished():  # belongs to the message whose call started it
             if not event.parent:
                 return None
@@ -116,7 +120,7 @@ def key_of(recorded: Recorded, event: Event) -> Key | None:
 
 def apply(row: Card | None, recorded: Recorded, event: Event) -> Card | None:
     match event:
-        case MessageReceived() | MessageImported() | RunRequested():
+        case MessageReceived() | MessageImported() | MessageAdded() | RunRequested():
             return _first(recorded, event)
         case _ if isinstance(event, Said):
             return said(_begun(recorded, event, "assistant"), recorded, event)
@@ -134,7 +138,9 @@ def apply(row: Card | None, recorded: Recorded, event: Event) -> Card | None:
             return _going_on(row, recorded, event)
 
 
-def _first(recorded: Recorded, event: MessageReceived | MessageImported | RunRequested) -> Card | None:
+def _first(
+    recorded: Recorded, event: MessageReceived | MessageImported | MessageAdded | RunRequested
+) -> Card | None:
     """What begins a row."""
     match event:
         case MessageReceived():
@@ -143,7 +149,11 @@ def _first(recorded: Recorded, event: MessageReceived | MessageImported | RunReq
                 _begun(recorded, event, "user"), recorded, event.message_id, event.content, metadata
             )
         case MessageImported():
-            return _imported(_begun(recorded, event, "user"), recorded, read_imported(event.message))
+            row, message_id = _begun(recorded, event, "user"), str(recorded.id)
+            return _imported(row, recorded, read_imported(event.message), message_id)
+        case MessageAdded():
+            row, message_id = _begun(recorded, event, "user"), event.message_id
+            return _imported(row, recorded, read_imported(event.message), message_id)
         case RunRequested(parent=None):
             return _requested(_begun(recorded, event, "assistant"), recorded, event)
         case RunRequested(mode="operation"):  # its result is told in the card of the call
@@ -187,7 +197,7 @@ def _requested(row: Card, recorded: Recorded, event: RunRequested) -> Card:
     return msgspec.structs.replace(row, locale=locale, metadata=metadata)
 
 
-def _imported(row: Card, recorded: Recorded, message: ImportedMessage) -> Card:
+def _imported(row: Card, recorded: Recorded, message: ImportedMessage, message_id: str) -> Card:
     metadata = Metadata(
         name=message.name,
         tool_call_id=message.tool_call_id,
@@ -195,14 +205,13 @@ def _imported(row: Card, recorded: Recorded, message: ImportedMessage) -> Card:
         tool_calls=tuple(_imported_call(call) for call in message.tool_calls or ()),
     )
     row = msgspec.structs.replace(row, role=message.role, tool_call_id=message.tool_call_id)
-    return _shown(row, recorded, str(recorded.id), message.text, metadata)
+    return _shown(row, recorded, message_id, message.text, metadata)
 
 
 def _imported_call(call: dict[str, Any]) -> ToolCard:
-    function: dict[str, Any] = call.get("function") or {}
-    return ToolCard(
-        str(call.get("id", "")), str(function.get("name", "")), str(function.get("arguments", ""))
-    )
+    function: dict[str, Any] = call.get("function") or call.get("custom") or {}
+    arguments = function.get("arguments", function.get("input", ""))
+    return ToolCard(str(call.get("id", "")), str(function.get("name", "")), str(arguments))
 
 
 def _answered(row: Card, recorded: Recorded, event: MessageAnswered | MessageInterrupted) -> Card:
@@ -246,7 +255,7 @@ def _shown(row: Card, recorded: Recorded, message_id: str, content: str, metadat
 
 PROJECTION = Projection(
     name="transcript",
-    version=3,
+    version=4,
     row=Card,
     ddl=DDL,
     key=("owner", "conversation_id", "message_key"),
@@ -254,6 +263,7 @@ PROJECTION = Projection(
         ConversationDeleted,
         MessageReceived,
         MessageImported,
+        MessageAdded,
         MessageAnswered,
         MessageInterrupted,
         RunRequested,
@@ -268,7 +278,7 @@ PROJECTION = Projection(
     ),
     key_of=key_of,
     apply=apply,
-    begins=event_types(MessageReceived, MessageImported, RunRequested, *get_args(Said)),
+    begins=event_types(MessageReceived, MessageImported, MessageAdded, RunRequested, *get_args(Said)),
     forgets=event_types(ConversationDeleted),
     scope=("owner", "conversation_id"),
     scope_of=lambda recorded: conversation_key(recorded.stream),

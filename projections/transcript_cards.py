@@ -174,7 +174,7 @@ def _with_result(row: Card, recorded: Recorded, event: ToolReturned) -> Card:
     def told(card: ToolCard) -> ToolCard:
         if card.status == "operation_finished":  # faster than the answer that it had started
             return card
-        result = _pending(event.content) if card.status is not None else event.content
+        result = pending(event.content) if card.status is not None else event.content
         return msgspec.structs.replace(
             card, result=result, error_class=event.error_class, duration_ms=event.duration_ms
         )
@@ -208,7 +208,7 @@ def _with_calls(
     return changed(row, recorded, tool_calls=tool_calls)
 
 
-def _pending(told: str) -> str:
+def pending(told: str) -> str:
     """What the model was told when the operation started, as a reload shows it until the result is there."""
     try:
         values = msgspec.json.decode(told, type=dict[str, Any])

@@ -119,6 +119,22 @@ async def listed(
     return messages
 
 
+async def added(
+    pool: AsyncConnectionPool, owner: str, conversation_id: str, message_ids: Sequence[str]
+) -> list[Message]:
+    """The messages that a client has added under these ids (`message.added`), in the order of the conversation."""
+    key = (owner, conversation_id)
+    messages = await fetch_rows(
+        pool,
+        Message,
+        f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
+        "AND message_key = ANY (%s) ORDER BY shown_offset",
+        (*key, [f"added/{message_id}" for message_id in message_ids]),
+    )
+    await _complete(pool, key, messages)
+    return messages
+
+
 async def search(
     pool: AsyncConnectionPool, owner: str, conversation_id: str | None, query: str, *, limit: int = 20
 ) -> list[Found]:

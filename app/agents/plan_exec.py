@@ -124,7 +124,7 @@ class _Work:
         if self.start.limits.max_steps > 1:
             said = () if listened else (yield from hear())
             self.messages = add_user(self.messages, *said, LAST_CALL)
-        answer = yield from ask_model(request(self.messages, (), self.start.model))
+        answer = yield from ask_model(request(self.messages, (), self.start.model), final=True)
         return answer.text if answer.text.strip() else self.result
 
     @property

@@ -82,7 +82,8 @@ def reflexion(start: RunStart) -> Mode:
             heard += yield from hear()
         messages = add_user(opening(start), *heard, _memory(trials))
         try:
-            acted = yield from act(start, messages, steps_max=_share(left, ATTEMPTS_MAX - len(trials)))
+            steps_max = _share(left, ATTEMPTS_MAX - len(trials))
+            acted = yield from act(start, messages, steps_max=steps_max, final=False)
         except RunAborted:
             if not any(trial.answer.strip() for trial in trials):
                 raise

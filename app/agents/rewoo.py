@@ -79,7 +79,7 @@ def rewoo(start: RunStart) -> Mode:
     if steps:
         evidence = yield from _work(start, steps)
         messages = add_user(messages, SOLVE.format(evidence=_told(steps, evidence)), *(yield from hear()))
-    answer = yield from ask_model(request(messages, (), start.model))
+    answer = yield from ask_model(request(messages, (), start.model), final=True)
     return answer.text
 
 

@@ -1,24 +1,27 @@
-"""Chat sessions bound to an agent, over REST (wire contract, section 2)."""
+"""Chat sessions bound to an agent, over REST (wire contract, sections 2 and 7), but for their messages."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from datetime import datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import msgspec
-from litestar import Router, delete, get, post
+from litestar import Response, Router, delete, get, patch, post
+from litestar.exceptions import ClientException
 from litestar.params import Parameter
-from msgspec import Meta
 
-from app.api.fallbacks import Fallback
 from app.api.portal import caught_up
-from app.api.portal_wire import Ended
 from app.api.services import Services
-from app.api.turns import follow
+from app.api.session_access import find_session, sessions_of
+from app.api.session_messages import add_openai_messages, read_messages, read_openai_messages, send_message
 from app.auth.principal import Principal
-from app.core.texts import text
-from app.runs.accept import Accepted
-from app.runs.refused import SessionIsClosed
-from app.runs.sessions import Sessions, SessionUnknown
-from projections import sessions, transcript
+from app.core.messages import Usage
+from app.core.texts import Locale
+from projections import sessions_reads
+from projections.sessions import Status
+
+PATH = "/api/v1/chat"
+LIST_MAX = 500
+NAME_CHARS_MAX = 200
 
 
 class OpenBody(msgspec.Struct, frozen=True):
@@ -29,20 +32,34 @@ class OpenBody(msgspec.Struct, frozen=True):
     session_id: str | None = None
 
 
-class SessionMessage(msgspec.Struct, frozen=True):
-    """A message to a session's agent. `execution_mode` beats the agent's own mode. `client_message_id`: sent twice,
-    taken once."""
+class ChangeBody(msgspec.Struct, frozen=True):
+    """What is to change. `title` has at most 200 characters; blank: the one that the first message gives. `metadata`
+    stands in the place of the one before."""
 
-    content: str
-    role: Literal["user"] = "user"
-    execution_mode: Annotated[str, Meta(max_length=80)] | None = None
-    model: str | None = None
-    sources: tuple[str, ...] = ()
-    client_message_id: str | None = None
+    title: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ShownUsage(msgspec.Struct, frozen=True):
+    """Tokens of all tasks of the session that have ended."""
+
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class Counts(msgspec.Struct, frozen=True):
+    """The tasks of a session that answer messages. `open` are those that have not ended."""
+
+    completed: int
+    failed: int
+    cancelled: int
+    open: int
 
 
 class ShownSession(msgspec.Struct, frozen=True):
-    """`status` is active or closed."""
+    """`status` is active or closed. `message_count` counts messages of users and assistants; `updated_at` is the time
+    of the last message, or of the end."""
 
     session_id: str
     agent_name: str
@@ -50,78 +67,16 @@ class ShownSession(msgspec.Struct, frozen=True):
     metadata: dict[str, Any]
     created_at: datetime
     updated_at: datetime
-
-
-class ShownMessage(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A message of a session. `metadata` is that of the portal's messages."""
-
-    message_id: str
-    session_id: str
-    role: str
-    content: str
-    created_at: datetime
-    tool_call_id: str | None = None
-    agent_name: str | None = None
-    metadata: dict[str, Any] = {}
-
-
-class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The assistant's message. `status` is completed, failed, cancelled or steered; `content` is the answer or one
-    sentence about what went wrong. `fallback_status` and `error_struct` where the last tier of the fallback chain
-    answered."""
-
-    message_id: str
-    session_id: str
-    role: str
-    content: str
-    agent_name: str
-    created_at: datetime
-    task_id: str
-    status: str
-    offset: int
-    fallback_status: dict[str, Any] | None = None
-    error_struct: dict[str, Any] | None = None
-    merged_into: str | None = None
+    owner: str
+    title: str
+    message_count: int
+    usage: ShownUsage
+    tasks: Counts
 
 
 class Closed(msgspec.Struct, frozen=True):
     status: str
     session_id: str
-
-
-def sessions_of(services: Services) -> Sessions:
-    return Sessions(services.log, services.conversations.roster.find_agent)
-
-
-async def find_session(services: Services, principal: Principal, session_id: str) -> sessions.Session:
-    """The caller's session as it is now, whichever node has changed it. Raises `SessionUnknown`."""
-    await caught_up(services)
-    found = await sessions.get(services.reads, principal.user_id, session_id)
-    if found is None:
-        raise SessionUnknown(id=session_id[:80])
-    return found
-
-
-async def accept(
-    services: Services, principal: Principal, session_id: str, message: SessionMessage
-) -> tuple[sessions.Session, Accepted]:
-    """Take a message of a session and start its task. Raises `SessionUnknown`, `SessionIsClosed`, and what
-    `Conversations.accept` raises; then nothing was written."""
-    session = await find_session(services, principal, session_id)
-    if session.status == "closed":
-        raise SessionIsClosed(id=session_id)
-    accepted = await services.conversations.accept(
-        principal.user_id,
-        message.content,
-        session_id,
-        model=message.model,
-        sources=message.sources,
-        client_message_id=message.client_message_id,
-        agent=session.agent_name,
-        mode=message.execution_mode,
-    )
-    services.runs.start(accepted)
-    return session, accepted
 
 
 @post("/sessions", status_code=201, summary="Open a session with an agent")
@@ -131,106 +86,107 @@ async def open_session(services: Services, principal: Principal, data: OpenBody)
     session_id, _ = await sessions_of(services).open(
         principal.user_id, data.agent_name, data.metadata, session_id=data.session_id
     )
-    return _shown(await find_session(services, principal, session_id))
+    return _shown(services, await find_session(services, principal.user_id, session_id))
 
 
-@get("/sessions", summary="One's sessions, newest first")
+@get(
+    "/sessions",
+    summary="Sessions, newest first",
+    description="The total number is in the header X-Total-Count; where there are more, the next page's cursor is in "
+    "X-Next-Cursor, and its address in Link.",
+)
 async def list_sessions(
-    services: Services, principal: Principal, limit: Annotated[int, Parameter(ge=1, le=500)] = 50
-) -> list[ShownSession]:
+    services: Services,
+    owner: str,
+    limit: Annotated[int, Parameter(ge=1, le=LIST_MAX)] = 50,
+    cursor: Annotated[str | None, Parameter(description="the X-Next-Cursor of the page before")] = None,
+    agent_name: Annotated[str | None, Parameter(max_length=NAME_CHARS_MAX)] = None,
+    status: Status | None = None,
+) -> Response[list[ShownSession]]:
+    """Sessions that change while one pages come to the front; none is missed that was there and did not change."""
+    before = _parsed(cursor)
     await caught_up(services)
-    return [
-        _shown(row) for row in await sessions.list_by_owner(services.reads, principal.user_id, limit=limit)
-    ]
+    agent = agent_name.replace("\0", "") if agent_name is not None else None
+    found = await sessions_reads.list_by_owner(
+        services.reads, owner, agent_name=agent, status=status, limit=limit + 1, before=before
+    )
+    total = await sessions_reads.count_by_owner(services.reads, owner, agent_name=agent, status=status)
+    page = found[:limit]
+    headers = {"X-Total-Count": str(total)}
+    if len(found) > limit:
+        after = str(page[-1].cursor)
+        asked = {"owner": owner, "limit": limit, "agent_name": agent_name, "status": status, "cursor": after}
+        query = urlencode({name: value for name, value in asked.items() if value is not None})
+        headers |= {"X-Next-Cursor": after, "Link": f'<{PATH}/sessions?{query}>; rel="next"'}
+    return Response([_shown(services, row) for row in page], headers=headers)
 
 
 @get("/sessions/{session_id:str}", summary="A session")
-async def read_session(services: Services, principal: Principal, session_id: str) -> ShownSession:
-    return _shown(await find_session(services, principal, session_id))
+async def read_session(services: Services, owner: str, session_id: str) -> ShownSession:
+    return _shown(services, await find_session(services, owner, session_id))
+
+
+@patch("/sessions/{session_id:str}", summary="Give a session a title or other metadata")
+async def change_session(
+    services: Services, principal: Principal, session_id: str, data: ChangeBody
+) -> ShownSession:
+    """A title that was given stays, whatever is said meanwhile and on whatever node."""
+    await find_session(services, principal.user_id, session_id)
+    await sessions_of(services).change(
+        principal.user_id, session_id, title=data.title, metadata=data.metadata
+    )
+    return _shown(services, await find_session(services, principal.user_id, session_id))
 
 
 @delete("/sessions/{session_id:str}", status_code=200, summary="Close a session")
 async def close_session(services: Services, principal: Principal, session_id: str) -> Closed:
     """Everything stays readable; a task that is running goes on. Closing twice is closing once."""
-    session = await find_session(services, principal, session_id)
+    session = await find_session(services, principal.user_id, session_id)
     if session.status != "closed":
         await sessions_of(services).close(principal.user_id, session_id)
         await caught_up(services)
     return Closed("closed", session_id)
 
 
-@get("/sessions/{session_id:str}/messages", summary="A session's messages, oldest first")
-async def read_messages(
-    services: Services,
-    principal: Principal,
-    session_id: str,
-    limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
-    offset: Annotated[int, Parameter(ge=0, le=2**31)] = 0,
-) -> list[ShownMessage]:
-    session = await find_session(services, principal, session_id)
-    found = await transcript.listed(services.reads, principal.user_id, session_id, limit=limit, offset=offset)
-    return [_message(session, one) for one in found]
+def _parsed(cursor: str | None) -> sessions_reads.Cursor | None:
+    if cursor is None:
+        return None
+    try:
+        return sessions_reads.parse_cursor(cursor)
+    except sessions_reads.InvalidSessionCursor as error:
+        raise ClientException(str(error)) from None
 
 
-@post(
-    "/sessions/{session_id:str}/messages", status_code=200, summary="Send a message and wait for the answer"
-)
-async def send_message(
-    services: Services, principal: Principal, session_id: str, data: SessionMessage
-) -> Answer:
-    """404 for an unknown session or agent, 400 where it is closed. Questions that the task asks meanwhile are answered
-    over a socket or `POST /tasks/{task_id}/reply`."""
-    locale = services.options.locale
-    session, accepted = await accept(services, principal, session_id, data)
-    async for shown in follow(services, accepted.stream, accepted.task_id, first_offset=accepted.offset):
-        if isinstance(shown, Ended):
-            await caught_up(services)
-            return _answer(session, accepted, shown)
-    ended = Ended("running", text("shutdown", locale), datetime.now(UTC), accepted.offset)
-    return _answer(session, accepted, ended)
-
-
-def _answer(session: sessions.Session, accepted: Accepted, ended: Ended) -> Answer:
-    fallback = ended.fallback or Fallback({}, {})
-    return Answer(
-        ended.message_id or str(accepted.task_id),
-        session.session_id,
-        "assistant",
-        ended.message,
-        session.agent_name,
-        ended.timestamp,
-        str(accepted.task_id),
-        ended.status,
-        ended.offset,
-        fallback.fallback_status or None,
-        fallback.error_struct or None,
-        ended.merged_into,
-    )
-
-
-def _shown(row: sessions.Session) -> ShownSession:
+def _shown(services: Services, row: sessions_reads.ShownSession) -> ShownSession:
+    locale: Locale = services.options.locale
+    usage = Usage(row.prompt_tokens, row.completion_tokens)
     return ShownSession(
-        row.session_id, row.agent_name, row.status, row.metadata, row.created_at, row.updated_at
-    )
-
-
-def _message(session: sessions.Session, message: transcript.Message) -> ShownMessage:
-    metadata = message.metadata
-    agent = metadata.get("agent") or (session.agent_name if message.role == "assistant" else None)
-    return ShownMessage(
-        message.id,
-        session.session_id,
-        message.role,
-        message.content,
-        message.timestamp,
-        metadata.get("tool_call_id"),
-        agent,
-        metadata,
+        row.session_id,
+        row.agent_name,
+        row.status,
+        row.metadata,
+        row.created_at,
+        row.updated_at,
+        row.owner,
+        row.shown_title(locale),
+        row.message_count,
+        ShownUsage(usage.prompt_tokens, usage.completion_tokens, usage.total_tokens),
+        Counts(row.completed, row.failed, row.cancelled, len(row.open_tasks)),
     )
 
 
 chat_router = Router(
-    path="/api/v1/chat",
-    route_handlers=[open_session, list_sessions, read_session, close_session, read_messages, send_message],
+    path=PATH,
+    route_handlers=[
+        open_session,
+        list_sessions,
+        read_session,
+        change_session,
+        close_session,
+        read_messages,
+        send_message,
+        add_openai_messages,
+        read_openai_messages,
+    ],
     tags=["chat"],
 )

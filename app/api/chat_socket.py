@@ -10,18 +10,18 @@ from uuid import UUID
 
 import msgspec
 from litestar import WebSocket, websocket
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 from msgspec import Meta
 
 from app.api import feed_wire, requests
-from app.api.chat import SessionMessage, accept, find_session
 from app.api.chat_wire import Frame as Told
 from app.api.chat_wire import SessionFrames
 from app.api.feed import batches, resume_answer
 from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
+from app.api.session_access import SessionMessage, accept, find_session
 from app.api.socket_loop import attend, decoded, demand_writer, sentence_of
-from app.api.sockets import CLOSE_TRY_AGAIN, Line, open_line
+from app.api.sockets import CLOSE_TRY_AGAIN, FrameError, Line, open_line
 from app.core import streams
 from app.core.envelope import user_actor
 from app.core.streams import InvalidConversationId
@@ -29,7 +29,8 @@ from app.core.texts import text
 from app.log.log import Resumption
 from app.log.subscribe import Batch
 from app.runs.sessions import SessionUnknown
-from projections import sessions, tasks
+from projections import tasks
+from projections.sessions import Session
 
 CLOSE_NOT_FOUND = 4004
 AGAIN_MAX = 16
@@ -73,7 +74,7 @@ class _Session:
         self,
         services: Services,
         line: Line,
-        session: sessions.Session,
+        session: Session,
         resumption: Resumption,
         *,
         drafts: bool,
@@ -130,6 +131,7 @@ class _Session:
         frame = decoded(received, KINDS, self.line.locale)
         if not isinstance(frame, Ping):
             demand_writer(self.line)
+            self._demand_owner()
         stream, principal = self.session.stream, self.line.principal
         match frame:
             case Message():
@@ -146,6 +148,11 @@ class _Session:
                 await self.line.send({"type": "pong"})
             case _ as never:
                 assert_never(never)
+
+    def _demand_owner(self) -> None:
+        """Raises `FrameError` for who watches somebody else's session."""
+        if self.session.owner != self.line.principal.user_id:
+            raise FrameError(text("watching_only", self.line.locale, owner=self.session.owner))
 
     def close(self) -> None:
         for task in self._again:
@@ -207,15 +214,19 @@ async def chat_socket(
     drafts: Annotated[
         bool, Parameter(description="also what a model writes before it is known whether it is the answer")
     ] = False,
+    owner_: Annotated[
+        str | None,
+        QueryParameter(name="owner", description="whose session; for admins and auditors, who then watch"),
+    ] = None,
 ) -> None:
     """Frames in: message, reply, confirmation_reply, cancel, interrupt, ping. `after` (an offset, or the cursor of
     `connected`): what was missed behind it comes first. A dropped socket never stops a task."""
-    line = await open_line(socket, services.identities, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
+    line = await open_line(socket, services, "chat")  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return
     async with services.sockets.admit(line):
         try:
-            session, resumption = await _resumed(services, line, session_id, after)
+            session, resumption = await _resumed(services, line, session_id, after, owner_)
             behind = await tasks.first_offset_behind(
                 services.reads, session.owner, session_id, after=resumption.after
             )
@@ -235,22 +246,23 @@ async def chat_socket(
 
 
 async def _resumed(
-    services: Services, line: Line, session_id: str, after: str | None
-) -> tuple[sessions.Session, Resumption]:
+    services: Services, line: Line, session_id: str, after: str | None, owner: str | None
+) -> tuple[Session, Resumption]:
     """The session, and where the socket begins: behind the client's cursor; at the end where there is none, or it
     cannot be resumed. Raises `SessionUnknown`, `InvalidCursor`, `InvalidConversationId`."""
     cursor = feed_wire.parse_cursor(after)
-    stream = streams.conversation(line.principal.user_id, session_id)
+    owner = owner or line.principal.user_id
+    if owner != line.principal.user_id and not line.principal.sees_all:
+        raise SessionUnknown(id=session_id[:80])
+    stream = streams.conversation(owner, session_id)
     resumption = await services.log.resume(stream, cursor.offset, cursor.epoch)
-    session = await find_session(
-        services, line.principal, session_id
-    )  # the views know all up to that head now
+    session = await find_session(services, owner, session_id)  # the views know all up to that head now
     if not after or resumption.answer == "cannot":
         resumption = msgspec.structs.replace(resumption, after=resumption.head)
     return session, resumption
 
 
-def _connected(session: sessions.Session, resumption: Resumption) -> Told:
+def _connected(session: Session, resumption: Resumption) -> Told:
     """`resume` is missing where the client had no cursor."""
     resume = resume_answer(resumption, session.session_id)
     return {

@@ -3,7 +3,7 @@
 Text before a tool call is thinking, not answer, and a `token` that was sent must never turn out to be thinking. While
 a model may still ask for a tool, nobody knows which of the two its text is. So:
 
-    a call that can only be the answer (`_answers`)      its text goes out as `token` while it comes
+    a call that can only be the answer (`final`)         its text goes out as `token` while it comes
     any other call                                       its text waits for what comes next in the log:
         a tool call, a note, another model call            `thinking`
         the answer                                         `token`, all of it at once
@@ -82,6 +82,7 @@ class TaskFrames:
         self.ended = False
         self.requests: dict[str, tuple[int, Frame]] = {}
         self._drafts = drafts
+        self._final = False
         self._model_calls = 0
         self._history_until = 0
         self._waiting: list[str] = []
@@ -124,11 +125,14 @@ class TaskFrames:
 
     @property
     def _answers(self) -> bool:
-        """Whether the text of the open model call is the answer, whatever the model says.
+        """Whether the text of the open model call is the answer, whatever the model says: the call says so (`final`).
 
-        Only `direct_chat` never looks at tool calls. Its first call may be one that sums up what was said before; not
-        where the conversation is no longer than what a model is shown.
+        Older releases did not record that. There it is so in `direct_chat`, which never looks at tool calls. Its first
+        call may be one that sums up what was said before; not where the conversation is no longer than what a model is
+        shown.
         """
+        if self._final:
+            return True
         requested = self.turn.requested
         if requested is None or requested.mode != "direct_chat":
             return False
@@ -140,6 +144,7 @@ class TaskFrames:
                 self._history_until = self._history_until if self.claimed else event.history_until
                 self.claimed = True
             case ev.ModelCalled():
+                self._final = event.final
                 self._model_calls += 1
                 self._said, self._answer_id = "", None
             case ev.ModelAnswered() if not self.turn.is_meeting:
@@ -244,7 +249,7 @@ class TaskFrames:
             return None
         told = {"timestamp": ended.timestamp, "task_id": str(self.task_id)}
         if ended.status == "failed":
-            data = {"message": ended.message, "error_class": ended.error_class, **told}
+            data = {"message": ended.message, "error_class": ended.error_class, **told, **ended.told_of_quota}
             return self._of_task({"type": "error", "data": data})
         data = {"status": ended.status, "message": ended.message, **told}
         if ended.merged_into is not None:

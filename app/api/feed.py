@@ -1,7 +1,7 @@
 """The feed over HTTP: a conversation's events after a cursor, as JSON, NDJSON or server-sent events, or held open."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from litestar.params import Parameter
 from litestar.response import Stream
 
 from app.api import feed_wire as wire
+from app.api.security import demand_still, while_allowed
 from app.api.services import Services
 from app.auth.principal import Principal
 from app.core import streams
@@ -42,25 +43,26 @@ class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
     snapshot: str | None = None
 
 
-def resume_answer(resumption: Resumption, conversation_id: str) -> Resume:
-    """The three answers to a resume, as clients see them."""
+def resume_answer(resumption: Resumption, conversation_id: str, owner: str | None = None) -> Resume:
+    """The three answers to a resume, as clients see them. `owner` where it was named."""
     cannot = resumption.answer == "cannot"
+    snapshot = f"/api/v1/portal/conversations/{conversation_id}" + (f"?owner={owner}" if owner else "")
     return Resume(
         resumption.answer,
         wire.format_cursor(resumption.epoch, resumption.head if cannot else resumption.after),
         resumption.head,
         resumption.missed,
         resumption.reason,
-        f"/api/v1/portal/conversations/{conversation_id}" if cannot else None,
+        snapshot if cannot else None,
     )
 
 
 async def open_feed(
-    services: Services, principal: Principal, conversation_id: str, after: str | None
+    services: Services, owner: str, conversation_id: str, after: str | None
 ) -> tuple[str, Resumption]:
     """The stream's name and what its cursor missed. Raises `NotFoundException`, `InvalidCursor`, `LogUnavailable`."""
     try:
-        stream = streams.conversation(principal.user_id, conversation_id)
+        stream = streams.conversation(owner, conversation_id)
     except streams.InvalidConversationId as error:
         raise NotFoundException(str(error)) from None
     cursor = wire.parse_cursor(after)
@@ -75,6 +77,7 @@ async def read_feed(
     request: AnyRequest,
     services: Services,
     principal: Principal,
+    owner: str,
     conversation_id: str,
     after: Annotated[
         str | None, Parameter(description="offset or `epoch:offset`; the default is the beginning")
@@ -93,20 +96,24 @@ async def read_feed(
     last_event_id = request.headers.get("last-event-id")
     wanted = wire.parse_filter(types, task_id)
     stream, resumption = await open_feed(
-        services, principal, conversation_id, last_event_id if SSE in accept and last_event_id else after
+        services, owner, conversation_id, last_event_id if SSE in accept and last_event_id else after
     )
-    resume = resume_answer(resumption, conversation_id)
+    resume = resume_answer(resumption, conversation_id, owner if owner != principal.user_id else None)
     if resumption.answer == "cannot":
         return Response(
             {"detail": _cannot_sentence(resumption), "status_code": 409, "resume": resume}, status_code=409
         )
     if SSE in accept:
-        body = _sse(services, stream, resumption.after, wanted)
+        body = while_allowed(services, principal, _sse(services, stream, resumption.after, wanted))
         return Stream(body, media_type=SSE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
     if NDJSON in accept:
         lines = _ndjson(services, stream, resumption, wanted, follow=follow)
+        if follow:
+            lines = while_allowed(services, principal, lines)
         return Stream(lines, media_type=NDJSON, headers={"Cache-Control": "no-store"})
     page, offset = await _page(services, stream, resumption.after, wanted, limit, wait)
+    if wait:
+        demand_still(services, principal)
     cursor = wire.format_cursor(resumption.epoch, offset)
     body = b'{"cursor":"%s","resume":%s,"events":%s}' % (
         cursor.encode(),
@@ -139,7 +146,7 @@ async def _page(
         return batch.events, batch.cursor
 
 
-async def _sse(services: Services, stream: str, after: int, wanted: Filter) -> AsyncIterator[bytes]:
+async def _sse(services: Services, stream: str, after: int, wanted: Filter) -> AsyncGenerator[bytes]:
     log = services.log
     heartbeat = services.options.feed_heartbeat_seconds
     yield wire.SSE_HEARTBEAT  # so that headers and a first byte go out at once
@@ -152,7 +159,7 @@ async def _sse(services: Services, stream: str, after: int, wanted: Filter) -> A
 
 async def _ndjson(
     services: Services, stream: str, resumption: Resumption, wanted: Filter, *, follow: bool
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes]:
     log: Log = services.log
     after = resumption.after
     if not follow:

@@ -1,23 +1,33 @@
-"""The feed as a socket: what was missed, then live; several events to a frame."""
+"""The feed as a socket: what was missed, then live; several events to a frame. It asks nothing of its clients but an
+occasional ping."""
 
-import asyncio
 from typing import Annotated
 
 import msgspec
 from litestar import WebSocket, websocket
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter
+from litestar.params import Parameter, QueryParameter
 
 from app.api import feed_wire as wire
 from app.api.feed import batches, open_feed, resume_answer
+from app.api.security import owner_of
 from app.api.services import Services
-from app.api.sockets import CLOSE_NORMAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, FrameError, Line, open_line
+from app.api.socket_loop import attend, decoded
+from app.api.sockets import CLOSE_NORMAL, CLOSE_POLICY, CLOSE_TRY_AGAIN, Line, open_line
+from app.core.streams import conversation_key
 from app.core.texts import text
 from app.log.errors import HoleInLog, LogUnavailable
 from app.log.log import Resumption
 from app.log.subscribe import BATCH_EVENTS_MAX, Filter
 
 _shared = wire.SharedFrame()
+
+
+class Ping(msgspec.Struct, frozen=True, tag="ping"):
+    """Heartbeat."""
+
+
+KINDS: dict[str, type[Ping]] = {"ping": Ping}
 
 
 @websocket("/api/v1/conversations/{conversation_id:str}/feed")
@@ -29,15 +39,18 @@ async def feed_socket(
     batch: Annotated[int, Parameter(ge=1, le=BATCH_EVENTS_MAX)] = BATCH_EVENTS_MAX,
     types: str | None = None,
     task_id: str | None = None,
+    owner_: Annotated[str | None, QueryParameter(name="owner")] = None,
 ) -> None:
     """First `resumed` with one of three answers, then `events` (at most `batch` a frame), `delta`, `heartbeat`."""
-    line = await open_line(socket, services.identities, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
+    line = await open_line(socket, services, "feed")  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return
     async with services.sockets.admit(line):
         try:
             wanted = wire.parse_filter(types, task_id)
-            stream, resumption = await open_feed(services, line.principal, conversation_id, after)
+            stream, resumption = await open_feed(
+                services, owner_of(services, line.principal, owner_), conversation_id, after
+            )
         except (NotFoundException, wire.InvalidCursor) as error:
             message = error.detail if isinstance(error, NotFoundException) else str(error)
             await line.error(message)
@@ -48,23 +61,25 @@ async def feed_socket(
             await line.close(CLOSE_TRY_AGAIN)
             return
         await line.send(
-            {"type": "resumed", **msgspec.to_builtins(resume_answer(resumption, conversation_id))}
+            {"type": "resumed", **msgspec.to_builtins(resume_answer(resumption, conversation_id, owner_))}
         )
         if resumption.answer == "cannot":
             await line.close(CLOSE_NORMAL)
             return
-        sending = asyncio.create_task(_send(services, line, stream, resumption, wanted, batch))
-        listening = asyncio.create_task(_listen(line))
-        await asyncio.wait((sending, listening), return_when=asyncio.FIRST_COMPLETED)
-        for task in (sending, listening):
-            task.cancel()
-        await asyncio.gather(sending, listening, return_exceptions=True)
-        await line.close(CLOSE_TRY_AGAIN if services.stopping.is_set() else CLOSE_NORMAL)
+        sending = _send(services, line, stream, resumption, wanted, batch)
+
+        async def handle(received: str) -> None:
+            decoded(received, KINDS, line.locale)
+            await line.send({"type": "pong"})
+
+        await attend(services, line, handle, where="feed socket", beside=sending, heartbeat_seconds=0)
 
 
 async def _send(
     services: Services, line: Line, stream: str, resumption: Resumption, wanted: Filter, batch_events: int
 ) -> None:
+    key = conversation_key(stream)
+    own = key is not None and key.owner == line.principal.user_id
     async with services.log.subscribe(
         stream,
         after=resumption.after,
@@ -74,6 +89,8 @@ async def _send(
     ) as reader:
         try:
             async for batch in batches(services, reader):
+                if not line.principal.sees_all and not own:
+                    return  # an admin or auditor who is no longer one
                 cursor = wire.format_cursor(resumption.epoch, batch.cursor)
                 if batch.events:
                     await line.send_raw(_shared.of(batch.events, cursor))
@@ -85,22 +102,3 @@ async def _send(
                     return
         except HoleInLog as error:
             await line.error(str(error))
-
-
-async def _listen(line: Line) -> None:
-    """The feed asks nothing of its clients but an occasional ping; whatever else they send gets an error frame."""
-    while True:
-        try:
-            frame = await line.receive(0)
-            if frame is None:
-                return
-            kind = msgspec.json.decode(frame).get("type")
-        except FrameError as error:
-            await line.error(str(error))
-        except (msgspec.DecodeError, AttributeError):
-            await line.error(text("not_json", line.locale))
-        else:
-            if kind == "ping":
-                await line.send({"type": "pong"})
-            else:
-                await line.error(text("unknown_frame", line.locale, type=kind, known="ping"))

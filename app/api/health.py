@@ -1,36 +1,72 @@
 """Is the process up, and can it serve."""
 
-from typing import Any
+from typing import Literal
 
+import msgspec
 from litestar import Response, get
+from litestar.openapi.datastructures import ResponseSpec
 
 from app.api.services import Services
 from app.log.errors import LogUnavailable
 
 
-@get("/health", summary="The process is up", tags=["operation"])
-async def health() -> dict[str, str]:
-    return {"status": "ok"}
+class Health(msgspec.Struct, frozen=True):
+    status: Literal["ok"] = "ok"
 
 
-@get("/ready", summary="The log can be read and the views keep up", tags=["operation"])
-async def ready(services: Services) -> Response[dict[str, Any]]:
-    """503 while the database is away or a projection has stopped."""
+class View(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How far a view is: the position it has folded, and how many events it is behind. `stopped`: it needs a person."""
+
+    position: int
+    behind: int
+    stopped: bool = False
+
+
+class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
+    """`stopped`: a view has stopped; `draining`: the process is about to end; `unavailable`: the database is away."""
+
+    status: Literal["ok", "stopped", "draining", "unavailable"]
+    detail: str = ""
+    position: int | None = None
+    epoch: str | None = None
+    views: dict[str, View] = {}
+
+
+NOT_READY = {
+    503: ResponseSpec(
+        Readiness, generate_examples=False, description="It cannot serve now; `status` says why."
+    )
+}
+
+
+@get("/health", summary="The process is up", tags=["operation"], sync_to_thread=False)
+def health() -> Health:
+    return Health()
+
+
+@get("/ready", summary="The log can be read and the views keep up", tags=["operation"], responses=NOT_READY)
+async def ready(services: Services) -> Response[Readiness]:
+    """503 while the database is away, a projection has stopped, or the process is about to end."""
+    if services.stopping.is_set():
+        return _not_ready("draining", "the process is about to end; use another one")
     try:
         position = await services.log.reader.position()
     except LogUnavailable:
-        return Response(
-            {"status": "unavailable", "detail": "the database cannot be reached"}, status_code=503
-        )
+        return _not_ready("unavailable", "the database cannot be reached")
+    found = services.views.status()
     views = {
-        status.name: {"position": status.position, "behind": status.behind}
-        for status in services.views.status()
+        status.name: View(status.position, status.behind, status.stopped is not None) for status in found
     }
-    stopped = [status.name for status in services.views.status() if status.stopped is not None]
-    body = {
-        "status": "stopped" if stopped else "ok",
-        "position": position,
-        "epoch": services.log.epoch,
-        "views": views,
-    }
+    stopped = [name for name, view in views.items() if view.stopped]
+    body = Readiness(
+        "stopped" if stopped else "ok",
+        f"stopped: {', '.join(stopped)}; `minutebook doctor` says more" if stopped else "",
+        position,
+        services.log.epoch,
+        views,
+    )
     return Response(body, status_code=503 if stopped else 200)
+
+
+def _not_ready(status: Literal["draining", "unavailable"], detail: str) -> Response[Readiness]:
+    return Response(Readiness(status, detail), status_code=503, headers={"Retry-After": "1"})

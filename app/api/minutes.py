@@ -9,7 +9,6 @@ from litestar.exceptions import NotFoundException
 from litestar.params import QueryParameter
 
 from app.api.services import Services
-from app.auth.principal import Principal
 from app.core import streams
 from app.core.minutes_fold import MinutesFold
 from app.core.minutes_markdown import markdown
@@ -26,19 +25,17 @@ FORMATS = {"json": JSON, "markdown": MARKDOWN}
 async def read_minutes(
     request: AnyRequest,
     services: Services,
-    principal: Principal,
+    owner: str,
     conversation_id: str,
     form: Annotated[Literal["json", "markdown"] | None, QueryParameter(name="format")] = None,
     task: UUID | None = None,
     locale: Locale | None = None,
 ) -> Response[bytes]:
     """From the log, a page at a time, as it is now: also while a meeting is held. `format` beats the Accept header;
-    `task` shows one turn or meeting, also by a member's task. 404 for what is not the caller's."""
+    `task` shows one turn or meeting, also by a member's task. 404 for what is not the owner's."""
     wanted = locale or services.options.locale
     fold = MinutesFold(conversation_id)
-    async for recorded in services.log.reader.all_of(
-        streams.conversation(principal.user_id, conversation_id)
-    ):
+    async for recorded in services.log.reader.all_of(streams.conversation(owner, conversation_id)):
         fold.add(recorded)
     minutes = fold.minutes()
     if minutes is None:

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, delete, get, post
+from litestar import Router, delete, get, patch, post
 from litestar.exceptions import NotFoundException
 from litestar.params import Parameter
 
@@ -13,8 +13,11 @@ from app.api.portal_wire import Ended
 from app.api.services import Services
 from app.api.turns import follow
 from app.auth.principal import Principal
+from app.core.events import QuotaInfo
 from app.core.texts import Locale, text
 from app.runs.accept import Accepted
+from app.runs.quotas import charge_of
+from app.runs.sessions import Sessions
 from projections import conversations, transcript
 
 READ_YOUR_WRITES_SECONDS = 5.0
@@ -52,7 +55,7 @@ class ChatBody(msgspec.Struct, frozen=True):
 class ChatAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     """`status` is completed, failed, cancelled or steered (the task `merged_into` answers the message); `message` is
     the answer or one sentence about what went wrong. `fallback_status` and `error_struct` where the last tier of the
-    fallback chain answered.
+    fallback chain answered; `quota_info` where a quota that is used up has ended the task.
     """
 
     conversation_id: str
@@ -67,6 +70,7 @@ class ChatAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
     merged_into: str | None = None
     fallback_status: dict[str, Any] | None = None
     error_struct: dict[str, Any] | None = None
+    quota_info: QuotaInfo | None = None
 
 
 class Summary(msgspec.Struct, frozen=True):
@@ -94,6 +98,10 @@ class Detail(msgspec.Struct, frozen=True):
     cursor: str
 
 
+class TitleBody(msgspec.Struct, frozen=True):
+    title: str
+
+
 class Deleted(msgspec.Struct, frozen=True):
     deleted: bool
     id: str
@@ -109,6 +117,7 @@ async def accept(services: Services, principal: Principal, body: ChatBody) -> Ac
         skill_name=body.skill_name,
         sources=body.sources or (),
         client_message_id=body.client_message_id,
+        charge=charge_of(principal),
     )
     services.runs.start(accepted)
     return accepted
@@ -134,6 +143,7 @@ async def chat(services: Services, principal: Principal, data: ChatBody) -> Chat
                 shown.merged_into,
                 shown.fallback and shown.fallback.fallback_status,
                 shown.fallback and shown.fallback.error_struct,
+                shown.quota_info,
             )
     return ChatAnswer(
         accepted.conversation_id,
@@ -152,37 +162,38 @@ async def read_capabilities(services: Services) -> dict[str, list[Capability]]:
 
 @get("/conversations", summary="One's conversations, newest first")
 async def list_conversations(
-    services: Services, principal: Principal, limit: Annotated[int, Parameter(ge=1, le=200)] = 20
+    services: Services, owner: str, limit: Annotated[int, Parameter(ge=1, le=200)] = 20
 ) -> list[Summary]:
     await caught_up(services)
-    rows = await conversations.list_by_owner(services.reads, principal.user_id, limit=limit)
+    rows = await conversations.list_by_owner(services.reads, owner, limit=limit)
     locale = services.options.locale
-    return [
-        Summary(
-            row.conversation_id,
-            row.shown_title(locale),
-            row.created_at,
-            row.updated_at,
-            row.message_count,
-            row.is_board,
-        )
-        for row in rows
-    ]
+    return [_summary(row, locale) for row in rows]
+
+
+def _summary(row: conversations.Conversation, locale: Locale) -> Summary:
+    return Summary(
+        row.conversation_id,
+        row.shown_title(locale),
+        row.created_at,
+        row.updated_at,
+        row.message_count,
+        row.is_board,
+    )
 
 
 @get("/conversations/{conversation_id:str}", summary="A conversation with its newest messages")
 async def read_conversation(
     services: Services,
-    principal: Principal,
+    owner: str,
     conversation_id: str,
     limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
 ) -> Detail:
     await caught_up(services)
     locale: Locale = services.options.locale
-    row = await conversations.get(services.reads, principal.user_id, conversation_id)
+    row = await conversations.get(services.reads, owner, conversation_id)
     if row is None:
         raise NotFoundException(text("no_conversation", locale, id=conversation_id))
-    page = await transcript.page(services.reads, principal.user_id, conversation_id, limit=limit)
+    page = await transcript.page(services.reads, owner, conversation_id, limit=limit)
     return Detail(
         row.conversation_id,
         row.shown_title(locale),
@@ -194,6 +205,27 @@ async def read_conversation(
         page.head,
         f"{services.log.epoch}:{page.head}",
     )
+
+
+@patch("/conversations/{conversation_id:str}", summary="Give a conversation a title")
+async def change_conversation(
+    services: Services, principal: Principal, conversation_id: str, data: TitleBody
+) -> Summary:
+    """At most 200 characters; blank: the title that the first message gives. It stays, whatever is said meanwhile."""
+    await _demand(services, principal.user_id, conversation_id)
+    sessions = Sessions(services.log, services.conversations.roster.find_agent)
+    await sessions.change(principal.user_id, conversation_id, title=data.title)
+    row = await _demand(services, principal.user_id, conversation_id)
+    return _summary(row, services.options.locale)
+
+
+async def _demand(services: Services, owner: str, conversation_id: str) -> conversations.Conversation:
+    """The conversation as it is now. Raises 404."""
+    await caught_up(services)
+    row = await conversations.get(services.reads, owner, conversation_id)
+    if row is None:
+        raise NotFoundException(text("no_conversation", services.options.locale, id=conversation_id))
+    return row
 
 
 @delete(
@@ -211,11 +243,14 @@ async def delete_conversation(services: Services, principal: Principal, conversa
     return Deleted(True, conversation_id)
 
 
-async def caught_up(services: Services) -> None:
-    """Wait until the views show everything that is committed now, on whatever node: one reads one's own writes."""
+async def caught_up(services: Services, *views: str) -> None:
+    """Wait until the views (without any: those of conversations) show everything that is committed now, on whatever
+    node: one reads one's own writes."""
     for partition in range(services.log.partitions):
         position = await services.log.reader.position(partition)
-        await services.views.wait_for(position, READ_YOUR_WRITES_SECONDS, *VIEWS, partition=partition)
+        await services.views.wait_for(
+            position, READ_YOUR_WRITES_SECONDS, *(views or VIEWS), partition=partition
+        )
 
 
 def shown_message(message: transcript.Message) -> dict[str, Any]:
@@ -233,6 +268,13 @@ def shown_message(message: transcript.Message) -> dict[str, Any]:
 
 portal_router = Router(
     path="/api/v1/portal",
-    route_handlers=[chat, read_capabilities, list_conversations, read_conversation, delete_conversation],
+    route_handlers=[
+        chat,
+        read_capabilities,
+        list_conversations,
+        read_conversation,
+        change_conversation,
+        delete_conversation,
+    ],
     tags=["portal"],
 )

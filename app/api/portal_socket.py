@@ -216,7 +216,7 @@ class _Session:
 async def portal_socket(socket: WebSocket, services: Services) -> None:  # pyright: ignore[reportMissingTypeArgument,reportUnknownParameterType]
     """Frames in: chat, cancel, interrupt, resume, reply, confirmation_reply, ping. A dropped socket never stops a
     task."""
-    line = await open_line(socket, services.identities, services.options.locale)  # pyright: ignore[reportUnknownArgumentType]
+    line = await open_line(socket, services, "portal")  # pyright: ignore[reportUnknownArgumentType]
     if line is None:
         return
     async with services.sockets.admit(line):

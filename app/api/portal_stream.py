@@ -12,6 +12,7 @@ from litestar.response import Stream
 from app.api import feed_wire as wire
 from app.api.feed import SSE
 from app.api.portal import ChatBody, accept, caught_up
+from app.api.security import while_allowed
 from app.api.services import Services
 from app.api.shown import Ended, Meeting, Routed, Shown, Step
 from app.api.turns import follow
@@ -43,6 +44,7 @@ async def chat_stream(
         conversation_id = accepted.conversation_id
         shown = follow(services, accepted.stream, accepted.task_id, first_offset=accepted.offset)
         turn = _events(shown, {"conversation_id": conversation_id, "task_id": str(accepted.task_id)})
+    turn = while_allowed(services, principal, turn)
     return Stream(turn, media_type=SSE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
 
 
@@ -110,6 +112,7 @@ async def _events(
             case Ended():
                 if shown.offset > after:
                     data = {"message": shown.message, "status": shown.status, "task_id": more["task_id"]}
+                    data |= shown.told_of_quota
                     yield _event(
                         "error", {"step": 0, "data": data, "timestamp": shown.timestamp}, shown.offset
                     )

@@ -41,6 +41,7 @@ class Turn:
         self._held: Routed | None = None
         self.meeting = Meetings(after=after)
         self.requested: ev.RunRequested | None = None
+        self._final = False
 
     @property
     def is_operation(self) -> bool:
@@ -60,6 +61,7 @@ class Turn:
         elif not self.is_operation or recorded.type in ev.TERMINAL_TYPES:
             shown = self._show(event, recorded)
         elif isinstance(event, ev.OperationFinished):
+            self._message = event.content
             shown = self._stepped(event, recorded)
         else:
             shown = []
@@ -77,6 +79,7 @@ class Turn:
                 held, self._held = self._held, None
                 return [held] if held is not None else []
             case ev.ModelCalled():
+                self._final = event.final
                 self._attempts.note(event)
                 self.meeting.call(event)
                 return []
@@ -168,6 +171,7 @@ class Turn:
                 | ev.ConfirmationUsed()
                 | ev.SessionOpened()
                 | ev.SessionClosed()
+                | ev.SessionMetadataSet()
                 | ev.ChildStarted()
                 | ev.ChildAwaited()
                 | ev.ChildEnded()
@@ -196,7 +200,8 @@ class Turn:
         if self.is_operation:
             return []
         skill = event.skill or event.agent
-        routed = Routed(skill, event.method, event.confidence, event.mode, recorded.offset)
+        at = recorded.recorded_at
+        routed = Routed(skill, event.method, event.confidence, event.mode, recorded.offset, at)
         if event.steers is None or event.steers not in self._said_to:
             return [routed]
         self._held = routed  # it is routed only where the meeting ends without having heard it
@@ -213,8 +218,9 @@ class Turn:
         self._step = event.step
         if self.is_meeting:  # what its speakers say are notes; the rest is between the mode and the model
             return []
-        # `direct_chat` takes the text for the answer, whatever the model asks for.
-        acting = self.requested is None or self.requested.mode != "direct_chat"
+        # A final call's text is the answer, whatever the model asks for; older releases knew that of `direct_chat`.
+        direct = self.requested is not None and self.requested.mode == "direct_chat"
+        acting = not (self._final or direct)
         before_tools = event.answer.text if event.aside or (acting and event.answer.tool_calls) else ""
         thinking = "\n".join(filter(str.strip, (event.answer.thinking, before_tools)))
         return self._shown("thinking", {"content": thinking}, recorded) if thinking else []
@@ -226,17 +232,21 @@ class Turn:
         self, event: ev.RunCompleted | ev.RunFailed | ev.RunCancelled | ev.RunMerged, recorded: Recorded
     ) -> Ended:
         at, offset, message_id = recorded.recorded_at, recorded.offset, self._message_id
+        if isinstance(event, ev.RunMerged):
+            return Ended("steered", text("steered", self._locale), at, offset, merged_into=event.into)
+        steps, tokens = event.steps, event.usage.total_tokens
         match event:
             case ev.RunCompleted():
-                fallback = self._attempts.fallback
-                return Ended("completed", self._message, at, offset, message_id, fallback)
+                fallback, status, message = self._attempts.fallback, "completed", self._message
+                return Ended(status, message, at, offset, message_id, fallback, steps=steps, tokens=tokens)
             case ev.RunFailed(error_class=error_class):
-                return Ended("failed", cut(event.message), at, offset, message_id, error_class=error_class)
+                status, message = "failed", cut(event.message)
+                failed = Ended(status, message, at, offset, message_id, error_class=error_class)
+                totals = {"steps": steps, "tokens": tokens}
+                return msgspec.structs.replace(failed, **totals, quota_info=event.quota_info)
             case ev.RunCancelled():
-                return Ended("cancelled", text("cancelled", self._locale), at, offset, message_id)
-            case ev.RunMerged():
-                sentence = text("steered", self._locale)
-                return Ended("steered", sentence, at, offset, merged_into=event.into)
+                status, message = "cancelled", text("cancelled", self._locale)
+                return Ended(status, message, at, offset, message_id, steps=steps, tokens=tokens)
 
 
 def socket_frame(shown: Shown, task_id: str) -> dict[str, Any]:
@@ -284,7 +294,7 @@ def socket_frame(shown: Shown, task_id: str) -> dict[str, Any]:
         case Ended():
             return {
                 "type": "error",
-                "data": {"message": shown.message, "task_id": task_id},
+                "data": {"message": shown.message, "task_id": task_id, **shown.told_of_quota},
                 "offset": shown.offset,
             }
         case _ as never:

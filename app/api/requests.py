@@ -1,6 +1,6 @@
 """Answers to what runs ask of people, and cancellation, by task: from any socket or over REST, on any node."""
 
-from typing import Annotated
+from typing import Annotated, assert_never
 from uuid import UUID
 
 import msgspec
@@ -46,8 +46,7 @@ async def reply(services: Services, principal: Principal, frame: Reply, *, strea
     """Answer a question of one of the caller's tasks, `stream`: of this conversation. Raises `RequestNotOpen`, also
     for somebody else's."""
     found = await _stream_of(services, principal, frame.request_id, stream)
-    by = user_actor(principal.user_id)
-    await services.conversations.reply(found, frame.request_id, frame.content, by)
+    await _settle(services, principal, found, frame)
 
 
 async def confirm(
@@ -55,33 +54,49 @@ async def confirm(
 ) -> None:
     """As `reply`, for a confirmation."""
     found = await _stream_of(services, principal, frame.confirmation_id, stream)
+    await _settle(services, principal, found, frame)
+
+
+async def answer(
+    services: Services, principal: Principal, task: tasks.Task, frame: Reply | ConfirmationReply
+) -> None:
+    """Answer what this task asks, or a task that it has started (a team's member). Raises `RequestNotOpen`."""
+    request_id = frame.request_id if isinstance(frame, Reply) else frame.confirmation_id
+    asking = task_of(request_id)
+    if asking is not None and asking != task.task_id:
+        started = await find_task(services, principal, asking)
+        if started is None or (started.metadata.parent, started.stream) != (str(task.task_id), task.stream):
+            asking = None
+    if asking is None:
+        raise RequestNotOpen(id=request_id[:80])
+    await _settle(services, principal, task.stream, frame)
+
+
+async def cancel(services: Services, principal: Principal, task: tasks.Task) -> None:
+    """Ask for the task's end, on whatever node it runs; asking twice is asking once. Raises 409 where it has ended."""
     by = user_actor(principal.user_id)
-    await services.conversations.confirm(found, frame.confirmation_id, frame.approved, by)
+    if not await services.conversations.request_cancel(task.task_id, task.stream, by):
+        await caught_up(services)
+        ended = await tasks.get(services.reads, task.task_id) or task
+        sentence = text("task_ended", services.options.locale, status=ended.status)
+        raise HTTPException(sentence, status_code=409)
 
 
-async def _stream_of(services: Services, principal: Principal, request_id: str, stream: str | None) -> str:
-    """A request's id names its task."""
-    task_id = task_of(request_id)
-    if task_id is not None:
-        task = await _find(services, principal, task_id)
-        if task is not None and stream in (None, task.stream):
-            return task.stream
-    raise RequestNotOpen(id=request_id[:80])
-
-
-async def _find(services: Services, principal: Principal, task_id: UUID) -> tasks.Task | None:
-    """The caller's task. A view that is late is waited for, but only for a task that it does not know."""
-    task = await tasks.get(services.reads, task_id, owner=principal.user_id)
+async def find_task(services: Services, principal: Principal, task_id: UUID) -> tasks.Task | None:
+    """The task, where the caller may see it: one's own; admins and auditors see everybody's. A view that is late is
+    waited for, but only for a task that it does not know."""
+    owner = None if principal.sees_all else principal.user_id
+    task = await tasks.get(services.reads, task_id, owner=owner)
     if task is None:
         await caught_up(services)
-        task = await tasks.get(services.reads, task_id, owner=principal.user_id)
+        task = await tasks.get(services.reads, task_id, owner=owner)
     return task
 
 
-async def _demand(services: Services, principal: Principal, task_id: str) -> tasks.Task:
-    """Raises 404 for what is not a task of the caller."""
+async def demand_task(services: Services, principal: Principal, task_id: str) -> tasks.Task:
+    """Raises 404 for what is not a task that the caller may see."""
     try:
-        found = await _find(services, principal, UUID(task_id))
+        found = await find_task(services, principal, UUID(task_id))
     except ValueError:
         found = None
     if found is None:
@@ -89,14 +104,34 @@ async def _demand(services: Services, principal: Principal, task_id: str) -> tas
     return found
 
 
+async def _stream_of(services: Services, principal: Principal, request_id: str, stream: str | None) -> str:
+    """A request's id names its task."""
+    task_id = task_of(request_id)
+    if task_id is not None:
+        task = await find_task(services, principal, task_id)
+        if task is not None and stream in (None, task.stream):
+            return task.stream
+    raise RequestNotOpen(id=request_id[:80])
+
+
+async def _settle(
+    services: Services, principal: Principal, stream: str, frame: Reply | ConfirmationReply
+) -> None:
+    by = user_actor(principal.user_id)
+    match frame:
+        case Reply():
+            await services.conversations.reply(stream, frame.request_id, frame.content, by)
+        case ConfirmationReply():
+            await services.conversations.confirm(stream, frame.confirmation_id, frame.approved, by)
+        case _ as never:
+            assert_never(never)
+
+
 @post("/{task_id:str}/reply", status_code=200, summary="Answer a question of a task")
 async def reply_to_task(services: Services, principal: Principal, task_id: str, data: Reply) -> Taken:
     """404 for an unknown task, 409 where the question was answered, has expired, or is not one of the task."""
-    task = await _demand(services, principal, task_id)
-    if task_of(data.request_id) != task.task_id:
-        raise RequestNotOpen(id=data.request_id[:80])
-    by = user_actor(principal.user_id)
-    await services.conversations.reply(task.stream, data.request_id, data.content, by)
+    task = await demand_task(services, principal, task_id)
+    await answer(services, principal, task, data)
     return Taken(str(task.task_id), "answered")
 
 
@@ -105,24 +140,16 @@ async def confirm_for_task(
     services: Services, principal: Principal, task_id: str, data: ConfirmationReply
 ) -> Taken:
     """404 for an unknown task, 409 where it was answered, has expired, or is not one of the task."""
-    task = await _demand(services, principal, task_id)
-    if task_of(data.confirmation_id) != task.task_id:
-        raise RequestNotOpen(id=data.confirmation_id[:80])
-    by = user_actor(principal.user_id)
-    await services.conversations.confirm(task.stream, data.confirmation_id, data.approved, by)
+    task = await demand_task(services, principal, task_id)
+    await answer(services, principal, task, data)
     return Taken(str(task.task_id), "approved" if data.approved else "refused")
 
 
 @post("/{task_id:str}/cancel", status_code=200, summary="Cancel a task, on whatever node it runs")
 async def cancel_task(services: Services, principal: Principal, task_id: str) -> Taken:
     """Asking twice is asking once. 404 for an unknown task, 409 for one that has ended."""
-    task = await _demand(services, principal, task_id)
-    by = user_actor(principal.user_id)
-    if not await services.conversations.request_cancel(task.task_id, task.stream, by):
-        await caught_up(services)
-        ended = await tasks.get(services.reads, task.task_id) or task
-        sentence = text("task_ended", services.options.locale, status=ended.status)
-        raise HTTPException(sentence, status_code=409)
+    task = await demand_task(services, principal, task_id)
+    await cancel(services, principal, task)
     return Taken(str(task.task_id), "cancelling")
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from app.api import errors
 from app.api.portal_wire import cut
+from app.api.security import cannot_write
 from app.api.services import Services
 from app.api.sockets import CLOSE_INTERNAL, CLOSE_TRY_AGAIN, FrameError, Line
 from app.core.texts import Locale, text
@@ -24,39 +25,53 @@ async def attend(
     *,
     where: str,
     beside: Coroutine[Any, Any, None] | None = None,
+    heartbeat_seconds: float | None = None,
 ) -> None:
     """Hand on what the client sends until it has gone, the server stops, or the work `beside` ends. Closes the line.
 
-    What `handle` raises is answered with one sentence; unexpected errors are logged with `where`.
+    What `handle` raises is answered with one sentence; unexpected errors are logged with `where`. A client that is
+    silent for `heartbeat_seconds` (by default those of the settings; 0: for ever) is closed.
+
+    While the server stops, nothing more is taken from the client, and it is told what there is to tell until its turn
+    to be closed comes (`SocketRegistry.drain`).
     """
-    working: list[asyncio.Task[Any]] = [asyncio.create_task(_listen(services, line, handle, where))]
+    heartbeat = services.options.heartbeat_seconds if heartbeat_seconds is None else heartbeat_seconds
+    listening: asyncio.Task[Any] = asyncio.create_task(_listen(line, handle, where, heartbeat))
+    working: list[asyncio.Task[Any]] = [listening]
     if beside is not None:
         working.append(asyncio.create_task(beside))
     stopping: asyncio.Task[Any] = asyncio.create_task(services.stopping.wait())
+    closed: asyncio.Task[Any] = asyncio.create_task(line.gone.wait())
+    leave_inbox = services.inboxes.join(line)
     try:
-        await asyncio.wait((*working, stopping), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((*working, stopping, closed), return_when=asyncio.FIRST_COMPLETED)
+        if stopping.done() and not closed.done():
+            working.remove(listening)
+            listening.cancel()
+            await asyncio.wait((*working, closed), return_when=asyncio.FIRST_COMPLETED)
         for task in working:
             if task.done() and (error := task.exception()) is not None:
                 await line.error(sentence_of(error, line.locale, where))
                 await line.close(CLOSE_INTERNAL)
     finally:
-        for task in (*working, stopping):
+        leave_inbox()
+        for task in (others := (listening, *working, stopping, closed)):
             task.cancel()
-        await asyncio.gather(*working, stopping, return_exceptions=True)
-        await line.close(CLOSE_TRY_AGAIN)
+        await asyncio.gather(*others, return_exceptions=True)
+        await line.close(CLOSE_TRY_AGAIN, text("restart", line.locale) if services.stopping.is_set() else "")
 
 
 async def _listen(
-    services: Services, line: Line, handle: Callable[[str], Awaitable[None]], where: str
+    line: Line, handle: Callable[[str], Awaitable[None]], where: str, heartbeat_seconds: float
 ) -> None:
     while True:
         try:
-            received = await line.receive(services.options.heartbeat_seconds)
+            received = await line.receive(heartbeat_seconds)
             if received is None:
                 return
             await handle(received)
         except Exception as error:
-            await line.error(sentence_of(error, line.locale, where))
+            await line.error(sentence_of(error, line.locale, where), **errors.more_of(error))
 
 
 def sentence_of(error: BaseException, locale: Locale, where: str) -> str:
@@ -90,4 +105,4 @@ def decoded(received: str, kinds: Mapping[str, type[Frame]], locale: Locale) -> 
 def demand_writer(line: Line) -> None:
     """Raises `FrameError` for who may only read."""
     if not line.principal.may_write:
-        raise FrameError(text("forbidden", line.locale, role=line.principal.role))
+        raise FrameError(cannot_write(line.principal, line.locale))

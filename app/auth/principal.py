@@ -2,7 +2,9 @@
 
 import hashlib
 import hmac
+import re
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Literal
 
 import msgspec
@@ -10,15 +12,27 @@ import msgspec
 Role = Literal["admin", "member", "auditor"]
 Scope = Literal["read", "write", "admin"]
 """What a key may be used for, within its user's role: to read, to change things, to administer."""
+Origin = Literal["development", "settings", "key", "token"]
 ALL_SCOPES: tuple[Scope, ...] = ("read", "write", "admin")
+SCOPES_OF_ROLE: dict[Role, tuple[Scope, ...]] = {
+    "admin": ALL_SCOPES,
+    "member": ("read", "write"),
+    "auditor": ("read",),
+}
+"""What a role may do at most."""
 DEVELOPMENT_USER = "local"
+ID_PATTERN = r"^[A-Za-z0-9._@-]+$"
+"""Of users and departments, 1-100 characters. They are part of the names of streams."""
+ID_CHARS_MAX = 100
+_ID = re.compile(ID_PATTERN.strip("^$"))
 
 
 class Principal(msgspec.Struct, frozen=True):
     """A user, as every endpoint sees it. `user_id` is the owner of what they make.
 
     `department_id` is the department whose quotas bind a member, empty where there is none; `service` says that the key
-    is a program's. `key_id` is the key that was used, empty for one of the settings and for a token.
+    is a program's. `key_id` is the key that was used, empty for one of the settings and for a token. `origin` says by
+    what they are known, until `expires_at` (None: until it is revoked).
     """
 
     user_id: str
@@ -27,6 +41,8 @@ class Principal(msgspec.Struct, frozen=True):
     scopes: tuple[Scope, ...] = ALL_SCOPES
     service: bool = False
     key_id: str = ""
+    origin: Origin = "settings"
+    expires_at: datetime | None = None
 
     @property
     def may_write(self) -> bool:
@@ -56,20 +72,22 @@ class Principal(msgspec.Struct, frozen=True):
 
 
 class KeyRing:
-    """The configured keys, as SHA-256 digests. Without any, everybody is the development user."""
+    """The keys of the settings, as SHA-256 digests. They are the operator's: nobody else takes them away."""
 
     def __init__(self, keys: Iterable[tuple[str, Principal]]) -> None:
         self._keys = [(bytes.fromhex(digest), principal) for digest, principal in keys]
 
-    @property
-    def development(self) -> bool:
-        return not self._keys
+    def __bool__(self) -> bool:
+        return bool(self._keys)
 
-    def identify(self, key: str | None) -> Principal | None:
-        """The key's principal, None for a wrong or missing key. Takes the same time for every key."""
-        if not self._keys:
-            return Principal(DEVELOPMENT_USER, "admin")
-        digest = hashlib.sha256((key or "").encode("utf-8", "surrogatepass")).digest()
+    @property
+    def admins(self) -> frozenset[str]:
+        """The users who are admins by a key of the settings."""
+        return frozenset(principal.user_id for _, principal in self._keys if principal.role == "admin")
+
+    def identify(self, key: str) -> Principal | None:
+        """The key's principal, None for a wrong key. Takes the same time for every key."""
+        digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
         found: Principal | None = None
         for known, principal in self._keys:
             if hmac.compare_digest(known, digest):
@@ -79,4 +97,14 @@ class KeyRing:
 
 def digest_of(key: str) -> str:
     """How a key is stored: SHA-256, 64 hex digits. Keys are long and random, so no salt or stretching is needed."""
-    return hashlib.sha256(key.encode()).hexdigest()
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def is_id(text: str) -> bool:
+    """Whether this can be the id of a user or a department."""
+    return len(text) <= ID_CHARS_MAX and _ID.fullmatch(text) is not None
+
+
+def within_role(scopes: Iterable[Scope], role: Role) -> tuple[Scope, ...]:
+    """What is left of the scopes in that role."""
+    return tuple(scope for scope in SCOPES_OF_ROLE[role] if scope in tuple(scopes))

@@ -4,14 +4,15 @@ import asyncio
 import resource
 import sys
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 
 import click
 import msgspec
 from rich.console import Console
 
-from app.bench import append, fanout, fold, reconnect, replay, steps, storage, team
+from app.api.sockets import SOCKETS_PER_USER_MAX
+from app.bench import append, fanout, fold, load, reconnect, replay, sessions, steps, storage, team
 from app.bench.ground import Ground, open_ground
 from app.bench.measure import Row
 from app.bench.table import Report, print_table, this_machine, write_markdown
@@ -20,7 +21,9 @@ ROUNDS = 5
 QUICK_ROUNDS = 1
 OPEN_FILES = 8_192
 
-BENCHMARKS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
+Benchmark = Callable[[Ground], Awaitable[list[Row]]]
+
+BENCHMARKS: dict[str, Benchmark] = {
     "append": append.measure,
     "replay": replay.measure,
     "fanout": fanout.measure,
@@ -29,6 +32,8 @@ BENCHMARKS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
     "storage": storage.measure,
     "steps": steps.measure,
     "team": team.measure,
+    "sessions": sessions.measure,
+    "load": load.measure,
 }
 
 
@@ -45,21 +50,34 @@ BENCHMARKS: dict[str, Callable[[Ground], Awaitable[list[Row]]]] = {
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write the table into this file, between its markers <!-- bench:begin --> and <!-- bench:end -->",
 )
+@click.option(
+    "--sockets", type=click.IntRange(1, 5_000), help="Of `load`: sockets (default 1 000), at most 16 a user"
+)
+@click.option("--users", type=click.IntRange(1, 1_000), help="Of `load`: users (default 200)")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0.1, 1_000),
+    help="Of `load`: messages a second of all sockets (default 20)",
+)
+@click.option("--seconds", type=click.FloatRange(1, 86_400), help="Of `load`: how long (default 120)")
 def bench_command(
     names: tuple[str, ...],
     rounds: int | None,
     quick: bool,
     json_file: Path | None,
     markdown_file: Path | None,
+    **asked: float | None,
 ) -> None:
     """Measure, as ratios against baselines of the same run. It takes a few minutes; use an idle machine.
 
-    NAME: append, replay, fanout, reconnect, projections, storage, steps, team; none means all. Runs on fresh databases
-    of the server that DATABASE_URL names (its role has to be allowed to create databases), else on an embedded server.
+    NAME: append, replay, fanout, reconnect, projections, storage, steps, team, sessions, load; none means all. Runs on
+    fresh databases of the server that DATABASE_URL names (its role has to be allowed to create databases), else on an
+    embedded server.
     """
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:
         raise click.BadParameter(f"no benchmark {unknown[0]!r}; there are: {', '.join(BENCHMARKS)}")
+    benchmarks = BENCHMARKS | {"load": _load(quick, asked)}
     console = Console()
     _raise_limit_of_open_files()
     status = Console(stderr=True)
@@ -69,7 +87,7 @@ def bench_command(
 
     started = time.monotonic()
     with open_ground(rounds or (QUICK_ROUNDS if quick else ROUNDS), quick=quick, say=say) as ground:
-        rows, version = _run(_measure(ground, names or tuple(BENCHMARKS)))
+        rows, version = _run(_measure(ground, [(name, benchmarks[name]) for name in names or benchmarks]))
     report = Report(this_machine(version), ground.rounds, quick, round(time.monotonic() - started, 1), rows)
     print_table(console, report)
     if json_file is not None:
@@ -81,11 +99,23 @@ def bench_command(
             raise click.ClickException(str(error)) from None
 
 
-async def _measure(ground: Ground, names: tuple[str, ...]) -> tuple[list[Row], str]:
+def _load(quick: bool, asked: dict[str, float | None]) -> Benchmark:
+    """The load with what was asked for; the rest is as it stands. Raises `click.BadParameter`."""
+    given = {name: value for name, value in asked.items() if value is not None}
+    load_of = msgspec.convert(msgspec.structs.asdict(load.QUICK if quick else load.FULL) | given, load.Load)
+    if (users_min := -(-load_of.sockets // SOCKETS_PER_USER_MAX)) > load_of.users:
+        raise click.BadParameter(
+            f"{load_of.sockets} sockets of {load_of.users} users: a user may have {SOCKETS_PER_USER_MAX}, so give "
+            f"--users {users_min} or more"
+        )
+    return lambda ground: load.measure(ground, load_of)
+
+
+async def _measure(ground: Ground, benchmarks: Sequence[tuple[str, Benchmark]]) -> tuple[list[Row], str]:
     rows: list[Row] = []
-    for name in names:
+    for name, benchmark in benchmarks:
         ground.say(name)
-        found = await BENCHMARKS[name](ground)
+        found = await benchmark(ground)
         for row in found:
             ground.say(f"  {row.name}: {row.ratio:.2f} ({row.low:.2f}–{row.high:.2f})")
         rows += found

@@ -33,6 +33,7 @@ def gateway_of(settings: Settings) -> Gateway:
         retries=settings.model_retries,
         timeout_seconds=settings.model_timeout_seconds,
         prices=[(price.model, price.prompt_usd, price.completion_usd) for price in settings.model_prices],
+        local_max_tokens=settings.local_max_tokens,
     )
 
 

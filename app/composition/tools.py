@@ -56,7 +56,7 @@ async def open_tools(stack: AsyncExitStack, settings: Settings, reads: ReadPool,
         read_upload.tool(uploads.read),
         ask_human.tool(settings.human_deadline_seconds),
         operation_status.tool(status),
-        *files.tools(folders),
+        *files.tools(folders, uploads.read),
     ]
     if settings.fetch:
         tools.append(fetch.tool())

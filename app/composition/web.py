@@ -1,6 +1,8 @@
 """The web application: its surfaces, and the server that serves it."""
 
+import asyncio
 import gc
+import math
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -8,33 +10,51 @@ from typing import Any
 
 import uvicorn
 from litestar import Litestar
+from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi import OpenAPIConfig
 from litestar.openapi.plugins import SwaggerRenderPlugin
+from litestar.openapi.spec import License
 
 from app import release
 from app.api import errors
+from app.api.admin import admin_router
+from app.api.asyncapi import asyncapi_json, asyncapi_yaml
+from app.api.bodies import demand_json
 from app.api.chat import chat_router
 from app.api.chat_socket import chat_socket
+from app.api.errors import JSON_BYTES_MAX
 from app.api.experts import experts_router
 from app.api.feed import feed_router
 from app.api.feed_socket import feed_socket
 from app.api.health import health, ready
+from app.api.keys import admin_keys_router, own_keys_router
+from app.api.metrics import metrics
 from app.api.minutes import minutes_router
+from app.api.notifications import notifications_router, users_notifications_router
+from app.api.openapi import CompleteConfig, security
 from app.api.pages import page, start_page
 from app.api.portal import portal_router
 from app.api.portal_socket import portal_socket
 from app.api.portal_stream import portal_stream_router
+from app.api.quotas import quotas_router
+from app.api.reminders import reminders_router
+from app.api.request_log import Doorway, provide_noted_principal
 from app.api.requests import requests_router
-from app.api.security import provide_owner, provide_principal
+from app.api.security import authenticate, provide_owner
 from app.api.services import Services
+from app.api.session_agents import agents_router
+from app.api.task_socket import task_socket
+from app.api.tasks import tasks_router
 from app.api.uploads import Uploads, uploads_router
 from app.core.texts import Locale
 from app.settings import Settings
 
-DRAIN_SECONDS = 10
-JSON_BYTES_MAX = 2 * 1024 * 1024
+FORCED_EXIT_SECONDS = 0.1
+DESCRIPTION = """An agent server that keeps the minutes.
+
+What the sockets send and take is in `/schema/asyncapi.json`. Every answer carries `X-Request-ID`, the caller's if one
+was sent; the server's log has it on every line of the request."""
 
 
 Opened = AbstractAsyncContextManager[tuple[Services, Uploads]]
@@ -64,21 +84,35 @@ def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
             portal_socket,
             chat_router,
             chat_socket,
+            agents_router,
             requests_router,
+            tasks_router,
+            task_socket,
             experts_router,
             minutes_router,
+            quotas_router,
             feed_router,
             feed_socket,
             uploads_router,
+            notifications_router,
+            users_notifications_router,
+            reminders_router,
+            own_keys_router,
+            admin_router,
+            admin_keys_router,
             health,
             ready,
+            metrics,
+            asyncapi_json,
+            asyncapi_yaml,
             start_page,
             page,
         ],
+        guards=[authenticate, demand_json],
         dependencies={
             "services": Provide(provide_services),
             "uploads": Provide(provide_uploads),
-            "principal": Provide(provide_principal),
+            "principal": Provide(provide_noted_principal),
             "owner": Provide(provide_owner),
         },
         exception_handlers=errors.HANDLERS,
@@ -86,18 +120,32 @@ def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
         state=State({"locale": locale}),
         request_max_body_size=JSON_BYTES_MAX,
         logging_config=None,
-        openapi_config=OpenAPIConfig(
+        openapi_config=CompleteConfig(
             title="Minutebook",
             version=release.VERSION,
-            description="An agent server that keeps the minutes.",
+            description=DESCRIPTION,
             path="/schema",
             render_plugins=[SwaggerRenderPlugin()],
+            components=security(),
+            license=License("Apache-2.0", identifier="Apache-2.0"),
+            needs_key=not settings.development,
         ),
+        cors_config=CORSConfig(
+            allow_origins=list(settings.allowed_origins),
+            allow_headers=["authorization", "content-type", "last-event-id", "x-api-key", "x-request-id"],
+            expose_headers=["x-request-id"],
+        )
+        if settings.allowed_origins
+        else None,
     )
 
 
 class MinutebookServer(uvicorn.Server):
-    """Tells the open streams that the end has come, so that a shutdown does not wait for their clients."""
+    """Shuts down in a stated time, `drain_seconds`, and then ends the runs, which takes at most some 10 s more.
+
+    signal ─► /ready says no, nothing new is let in ─► sockets closed one by one (half of the time at most)
+           ─► streams and answers that wait end ─► connections closed ─► runs ended, log written to its end
+    """
 
     def __init__(self, config: uvicorn.Config, app: Litestar, announce: Callable[[], None]) -> None:
         super().__init__(config)
@@ -115,14 +163,33 @@ class MinutebookServer(uvicorn.Server):
         services: Services | None = getattr(self._app.state, "services", None)
         if services is not None:
             services.stopping.set()
-            services.log.stop_reading()
         super().handle_exit(sig, frame)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        services: Services | None = getattr(self._app.state, "services", None)
+        if services is not None:
+            services.stopping.set()
+            await self._drain(services)
+            services.log.stop_reading()
+        await super().shutdown(sockets)
+
+    async def _drain(self, services: Services) -> None:
+        """A second Ctrl-C cuts it short."""
+        draining = asyncio.create_task(services.sockets.drain(services.options.drain_seconds / 2))
+        while not draining.done() and not self.force_exit:
+            await asyncio.wait({draining}, timeout=FORCED_EXIT_SECONDS)
+        draining.cancel()
 
 
 def server_config(settings: Settings, app: Litestar) -> uvicorn.Config:
     """uvloop where there is one, sans-I/O WebSockets, and no access log: keys may be in URLs."""
-    return uvicorn.Config(
+    doorway = Doorway(
         app,
+        allowed_origins=settings.allowed_origins,
+        locale=settings.locale,
+    )
+    return uvicorn.Config(
+        doorway,
         host=settings.host,
         port=settings.port,
         loop="auto",
@@ -133,6 +200,6 @@ def server_config(settings: Settings, app: Litestar) -> uvicorn.Config:
         ws_ping_timeout=20,
         access_log=False,
         log_config=None,
-        timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_graceful_shutdown=max(1, math.ceil(settings.drain_seconds / 2)),
         server_header=False,
     )

@@ -31,13 +31,19 @@ class Acted(msgspec.Struct, frozen=True):
 
 
 def act(
-    start: RunStart, messages: tuple[ChatMessage, ...], *, steps_max: int, last_call: str = LAST_CALL
+    start: RunStart,
+    messages: tuple[ChatMessage, ...],
+    *,
+    steps_max: int,
+    last_call: str = LAST_CALL,
+    final: bool = True,
 ) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], Acted]:
     """Reasoning and acting in turns (`yield from`): at most `steps_max` model calls, at least one.
 
     The last call has no tools and is told `last_call`, unless it is the only one. People are listened to before each
     call after the first, and before the end while a call is left to answer them; whoever speaks later is answered by
-    a task of their own. Whatever is wrong with a tool call goes back to the model as its result. Raises `RunAborted`.
+    a task of their own. Whatever is wrong with a tool call goes back to the model as its result. `final`: the text is
+    the run's answer; then the last call says that it can be nothing else. Raises `RunAborted`.
     """
     heard: tuple[str, ...] = ()
     listened = True  # never twice between two steps
@@ -59,7 +65,7 @@ def act(
     if steps_max > 1:
         said = () if listened else (yield from hear())
         heard, messages = heard + said, add_user(messages, *said, last_call)
-    answer = yield from ask_model(request(messages, (), start.model))
+    answer = yield from ask_model(request(messages, (), start.model), final=final)
     return Acted(answer.text, messages, heard, max(1, steps_max))
 
 

@@ -11,7 +11,7 @@ from app.core.acting import shortened
 from app.core.board_prompts import shown_name
 from app.core.meeting_events import Dissent, ExpertCard, Vote
 from app.core.messages import AnswerShape, storable
-from app.core.structured import Malformed, read_answer
+from app.core.structured import SENTENCE, Malformed, read_answer
 
 POINTS_MAX = 30
 POINT_CHARS_MAX = 1_000
@@ -64,7 +64,7 @@ def conclusion_shape(names: tuple[str, ...]) -> AnswerShape:
 
 
 def _small_conclusion(names: tuple[str, ...]) -> dict[str, object]:
-    text: dict[str, object] = {"type": "string", "minLength": 1}
+    text = SENTENCE
     who = {"type": "array", "items": {"enum": list(names)}, "minItems": 1, "maxItems": 2}
     dissent = {"type": "array", "items": _object({"point": text, "who": who}), "maxItems": 1}
     properties: dict[str, object] = {

@@ -108,6 +108,15 @@ class SessionOpened(msgspec.Struct, frozen=True, tag_field="type", tag="session.
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
 
 
+class SessionMetadataSet(
+    msgspec.Struct, frozen=True, tag_field="type", tag="session.metadata_set", omit_defaults=True
+):
+    """The client's JSON object of the session from now on, in the place of the one before."""
+
+    session_id: str
+    metadata: msgspec.Raw
+
+
 class SessionClosed(msgspec.Struct, frozen=True, tag_field="type", tag="session.closed", omit_defaults=True):
     """No further message is taken; everything stays readable."""
 

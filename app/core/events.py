@@ -18,6 +18,7 @@ from app.core.admin_events import (
     KeyIssued,
     KeyRevoked,
     KeyUsed,
+    ProjectionChecked,
     QuotaInfo,
     QuotaRemoved,
     QuotaSet,
@@ -36,6 +37,7 @@ from app.core.conversation_events import (
     MessageInterrupted,
     MessageReceived,
     SessionClosed,
+    SessionMetadataSet,
     SessionOpened,
 )
 from app.core.meeting_events import (
@@ -185,6 +187,7 @@ __all__ = [
     "PlanDrafted",
     "PlanStep",
     "PlanUpdated",
+    "ProjectionChecked",
     "QuotaInfo",
     "QuotaRemoved",
     "QuotaSet",
@@ -205,6 +208,7 @@ __all__ = [
     "RunRequested",
     "RunTold",
     "SessionClosed",
+    "SessionMetadataSet",
     "SessionOpened",
     "SpeakerInterrupted",
     "StopRule",
@@ -250,7 +254,15 @@ Note = PhaseChanged | PhaseViolated | PlanDrafted | AttemptCritiqued | HistorySu
 """What a mode may put on record by itself (intent `TakeMinute`)."""
 
 AdminEvent = (
-    UserSet | KeyIssued | KeyRevoked | KeyUsed | DepartmentSet | DepartmentRemoved | QuotaSet | QuotaRemoved
+    UserSet
+    | KeyIssued
+    | KeyRevoked
+    | KeyUsed
+    | DepartmentSet
+    | DepartmentRemoved
+    | QuotaSet
+    | QuotaRemoved
+    | ProjectionChecked
 )
 UserEvent = UserNotified | NotificationsDelivered | ReminderSet | ReminderFired | ReminderCancelled
 Event = (
@@ -300,6 +312,7 @@ Event = (
     | UserEvent
     | MessageAdded
     | ConversationTitled
+    | SessionMetadataSet
 )
 
 TERMINAL_TYPES = frozenset({"run.completed", "run.failed", "run.cancelled", "run.merged"})

@@ -19,13 +19,17 @@ KEY_HEX_DIGITS = 32
 
 
 class CallModel(msgspec.Struct, frozen=True, tag="call_model", omit_defaults=True):
-    """Ask the model. Its text is streamed to readers while it comes; `aside`: as thinking, since it is no answer."""
+    """Ask the model. Its text is streamed to readers while it comes; `aside`: as thinking, since it is no answer.
+
+    `final`: the mode ends with this call, whatever the model says, and its text is the answer.
+    """
 
     request: ModelRequest
     aside: bool = False
     speaker: str = ""
     round: int = 0
     purpose: str = ""
+    final: bool = False
 
 
 class CallTool(msgspec.Struct, frozen=True, tag="call_tool"):
@@ -168,20 +172,20 @@ _encoder = msgspec.json.Encoder(order="deterministic")
 def intent_key(intent: Intent) -> str:
     """Digest of the operation and its resolved arguments: the same for the same intent, always (SHA-256, 128 bits).
 
-    Without a request's `shape` and `brief`: runs recorded before there were any still replay, and so do those recorded
-    before a mode said more in them.
+    Without a request's `shape` and `brief`, and without `final`: runs recorded before there were any still replay, and
+    so do those recorded before a mode said more in them.
     """
     if isinstance(intent, CallModel):
         bare = msgspec.structs.replace(intent.request, shape=UNSET, brief=UNSET)
-        intent = msgspec.structs.replace(intent, request=bare)
+        intent = msgspec.structs.replace(intent, request=bare, final=False)
     return hashlib.sha256(_encoder.encode(intent)).hexdigest()[:KEY_HEX_DIGITS]
 
 
 def ask_model(
-    request: ModelRequest, *, aside: bool = False
+    request: ModelRequest, *, aside: bool = False, final: bool = False
 ) -> Generator[tuple[Intent, ...], tuple[Outcome, ...], ModelAnswer]:
     """One model call from within a mode (`yield from`). Raises `RunAborted` if it failed for good."""
-    (outcome,) = yield (CallModel(request, aside),)
+    (outcome,) = yield (CallModel(request, aside, final=final),)
     match outcome:
         case ModelAnswer():
             return outcome

@@ -3,7 +3,7 @@
 Source of the shape: OpenAI API reference, "Chat completions", `messages`.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -99,3 +99,16 @@ def storable(content: str) -> str:
     except UnicodeEncodeError:
         return content.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
     return content
+
+
+def storable_json(value: Any) -> Any:
+    """A JSON value with every text in it `storable`, names too."""
+    match value:
+        case str():
+            return storable(value)
+        case list():
+            return [storable_json(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
+        case dict():
+            return {storable(name): storable_json(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        case _:
+            return value

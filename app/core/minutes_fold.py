@@ -39,6 +39,7 @@ class MinutesFold:
 
     def _forget(self) -> None:
         self._title: Title | None = None
+        self._given_title = ""
         self._items: list[doc.Item] = []
         self._turns: dict[str, doc.Turn] = {}
         self._received: dict[str, tuple[Recorded, ev.MessageReceived]] = {}
@@ -59,7 +60,7 @@ class MinutesFold:
         title = self._title or Title("", False)
         return doc.Minutes(
             conversation_id=self._conversation_id,
-            title=title.text,
+            title=self._given_title or title.text,
             is_board=title.is_board,
             offset=self._head,
             items=items,
@@ -75,8 +76,10 @@ class MinutesFold:
         match event:
             case ev.ConversationDeleted():
                 self._forget()
-            case ev.MessageImported(message=message):
+            case ev.MessageImported(message=message) | ev.MessageAdded(message=message):
                 self._imported(recorded, msgspec.json.decode(message))
+            case ev.ConversationTitled(title=given):
+                self._given_title = given
             case ev.MessageReceived() if recorded.task_id is not None:
                 self._title = self._title or title_of(event.content)
                 self._received[task_id] = recorded, event

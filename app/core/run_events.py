@@ -53,7 +53,9 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     conversation. The `message_id` of an operation is the id of the tool call. `steers` is the running task that may
     hear this message as an intervention. `experts` and `rounds` are those of a board or team (its moderator or lead
     first); `expert_id` is who works in this child run of a team. `department_id` is that of whoever asked; `charged_to`
-    is the department against whose quotas the run counts, `bound` says whether quotas bind it at all.
+    is the department against whose quotas the run counts, `bound` says whether quotas bind it at all. `metadata` and
+    `input_data` are what a client gave with the task, as JSON objects, for its record alone; `input_data` only where it
+    is more than a message.
     """
 
     message_id: str
@@ -80,6 +82,8 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     department_id: str = ""
     charged_to: str = ""
     bound: bool = False
+    metadata: msgspec.Raw = msgspec.Raw(b"{}")
+    input_data: msgspec.Raw = msgspec.Raw(b"{}")
 
 
 class RunClaimed(msgspec.Struct, frozen=True, tag_field="type", tag="run.claimed", omit_defaults=True):
@@ -99,7 +103,7 @@ class ModelCalled(msgspec.Struct, frozen=True, tag_field="type", tag="model.call
     """Intent. `step` counts the run's intents from 1; `key` is the digest of the operation and its arguments.
 
     `speaker` is the id of the expert who speaks, `purpose` what for (`speech`, `summary`, `conclusion`, `plan`,
-    `review`, `synthesis`).
+    `review`, `synthesis`). `final`: whatever comes of it is the answer, so its text may be told as that while it comes.
     """
 
     step: int
@@ -109,6 +113,7 @@ class ModelCalled(msgspec.Struct, frozen=True, tag_field="type", tag="model.call
     speaker: str = ""
     round: int = 0
     purpose: str = ""
+    final: bool = False
 
 
 class ModelAnswered(msgspec.Struct, frozen=True, tag_field="type", tag="model.answered", omit_defaults=True):

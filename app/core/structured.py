@@ -15,6 +15,10 @@ TEXT_CHARS_MAX = 200_000
 _OPENING = re.compile(r"\{(?=\s*(?:[\"'}]|\w{1,100}\s*:))")
 """A brace with which an object begins, well-formed or not; other braces are prose."""
 
+SENTENCE: dict[str, object] = {"type": "string", "pattern": r"^[A-Z][a-z]+(,? [A-Za-z0-9]+){3,12}\.$"}
+"""For small shapes: a model that small, left free, fills a text with ids and times, or never ends it."""
+PHRASE: dict[str, object] = {"type": "string", "pattern": "^[A-Z][a-z]+( [a-z]+){1,4}$"}
+
 T = TypeVar("T")
 
 

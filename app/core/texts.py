@@ -2,7 +2,10 @@
 
 from typing import Literal
 
+from app.core.admin_texts import TEXTS as ADMIN_TEXTS
 from app.core.minutes_texts import TEXTS as MINUTES_TEXTS
+from app.core.push_texts import TEXTS as PUSH_TEXTS
+from app.core.request_texts import TEXTS as REQUEST_TEXTS
 
 Locale = Literal["en", "zh"]
 
@@ -20,16 +23,58 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "invalid_frame": ("This {type} frame is not valid: {reason}", "该 {type} 消息无效：{reason}"),
     "frame_too_large": ("A frame may have at most {limit} bytes.", "单条消息最多 {limit} 字节。"),
     "unauthorized": (
-        "The API key is missing or not valid. Send it in X-API-Key or as api_key=.",
-        "API 密钥缺失或无效。请通过 X-API-Key 或 api_key= 提供。",
+        "The API key or token is missing or not valid. Send a key in X-API-Key or as api_key=, a token as "
+        "Authorization: Bearer or token=.",
+        "API 密钥或令牌缺失或无效。密钥请通过 X-API-Key 或 api_key= 提供，"
+        "令牌请通过 Authorization: Bearer 或 token= 提供。",
     ),
     "forbidden": (
         "Your role {role} may read but not change anything.",
         "您的角色 {role} 只能读取，不能修改。",
     ),
+    "forbidden_scope": (
+        "This key has only the scopes {scopes}; this call needs {needed}.",
+        "该密钥仅有 {scopes} 权限，此操作需要 {needed} 权限。",
+    ),
     "too_many_sockets": (
         "You have more than {limit} sockets open; the oldest was closed.",
         "您打开的连接超过 {limit} 个，最早的连接已关闭。",
+    ),
+    "unauthorized_frame": (
+        "The API key is missing or not valid: the first frame has to be auth with an api_key or a token.",
+        "API 密钥缺失或无效：第一条消息必须是带有 api_key 或 token 的 auth。",
+    ),
+    "unauthorized_silence": (
+        "The API key is missing: no auth frame came within {seconds} seconds.",
+        "API 密钥缺失：{seconds} 秒内没有收到 auth 消息。",
+    ),
+    "key_ended": (
+        "Your key is no longer valid; the connection was closed.",
+        "您的密钥已失效，连接已关闭。",
+    ),
+    "too_many_frames": (
+        "You send more than {limit} frames a second; this one was not taken.",
+        "您每秒发送超过 {limit} 条消息，该消息未被处理。",
+    ),
+    "too_many_waiting": (
+        "Too many connections wait to be authenticated. Please try again shortly.",
+        "等待认证的连接过多，请稍后重试。",
+    ),
+    "restart": (
+        "The server is being restarted; connect again.",
+        "服务器正在重启，请重新连接。",
+    ),
+    "foreign_origin": (
+        "Pages of {origin} may not use this server. The setting allowed_origins names those that may.",
+        "来自 {origin} 的页面不能使用此服务器。可在 allowed_origins 设置中允许。",
+    ),
+    "foreign_host": (
+        "This server is in development mode and does not answer to the name {host}; use 127.0.0.1 or localhost.",
+        "服务器处于开发模式，不响应主机名 {host}；请使用 127.0.0.1 或 localhost。",
+    ),
+    "metrics_forbidden": (
+        "The metrics are for admins and auditors.",
+        "指标仅供管理员和审计员查看。",
     ),
     "heartbeat": ("Nothing was heard for {seconds} seconds.", "{seconds} 秒内没有收到任何消息。"),
     "message_empty": ("The message is empty; send at least one character.", "消息为空，请至少发送一个字符。"),
@@ -120,6 +165,30 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "There is no agent {name!r}. Known agents: {known}.",
         "没有智能体 {name!r}。可用智能体：{known}。",
     ),
+    "message_malformed": (
+        "{field}: {reason}.",
+        "{field}：{reason}。",
+    ),
+    "tool_call_unknown": (
+        "tool_call_id {id!r} is of no tool call that an earlier message of an assistant has; add that message first.",
+        "tool_call_id {id!r} 不属于此前任何助手消息的工具调用，请先添加该消息。",
+    ),
+    "tool_call_answered": (
+        "The tool call {id!r} has a result already, or gets it from the task that made it; leave this message out.",
+        "工具调用 {id!r} 已有结果，或将由发起它的任务返回结果；请去掉此消息。",
+    ),
+    "watching_only": (
+        "This session is {owner}'s: you may watch it, but not take part in it.",
+        "此会话属于 {owner}：您可以查看，但不能参与。",
+    ),
+    "title_too_long": (
+        "The title has {size} characters; the limit is {limit}.",
+        "标题有 {size} 个字符，上限为 {limit} 个。",
+    ),
+    "history_too_long": (
+        "The session has more than {limit} bytes of messages; read them a page at a time with GET …/messages.",
+        "该会话的消息超过 {limit} 字节；请用 GET …/messages 分页读取。",
+    ),
     "session_closed": ("The session {id!r} is closed; open a new one.", "会话 {id!r} 已关闭，请新建会话。"),
     "session_taken": (
         "The id {id!r} is that of another session or conversation; choose another one.",
@@ -140,6 +209,20 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "nobody_speaks": (
         "Nobody is speaking now in a board or team.",
         "当前没有正在发言的专家。",
+    ),
+    "task_message": (
+        "Send either message or input_data: a text, or an object with a message or whatever the agent needs.",
+        "请提供 message 或 input_data 之一：文本，或包含 message 及智能体所需内容的对象。",
+    ),
+    "task_input": (
+        "input_data.{field} is {value}; it has to be {form}.",
+        "input_data.{field} 的值为 {value}，应为{form}。",
+    ),
+    "form_text": ("a text", "文本"),
+    "form_texts": ("a list of texts", "文本列表"),
+    "task_status": (
+        "There is no status {given!r}; known are: {known}.",
+        "没有状态 {given!r}；可用状态：{known}。",
     ),
     "no_task_of_yours": ("There is no task {id!r} of yours.", "您没有任务 {id!r}。"),
     "task_ended": ("The task has ended already: {status}.", "任务已结束：{status}。"),
@@ -282,7 +365,24 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "A board needs an expert besides its moderator. Write it like this: {form}",
         "除主持人外，会议至少需要一位专家。正确写法：{form}",
     ),
+    "quota_reached_department": (
+        "Your department has used up its {limit} {what} for this {period}; more is possible from {until} on.",
+        "您所在部门本{period}的配额（{limit} {what}）已用完，{until} 起可继续使用。",
+    ),
+    "quota_reached_user": (
+        "You have used up your {limit} {what} for this {period}; more is possible from {until} on.",
+        "您本{period}的配额（{limit} {what}）已用完，{until} 起可继续使用。",
+    ),
+    "quota_requests": ("messages", "条消息"),
+    "quota_tokens": ("tokens", "个 token"),
+    "quota_cost": ("US dollars", "美元"),
+    "quota_hour": ("hour", "小时"),
+    "quota_day": ("day", "日"),
+    "quota_month": ("month", "月"),
+    **ADMIN_TEXTS,
     **MINUTES_TEXTS,
+    **PUSH_TEXTS,
+    **REQUEST_TEXTS,
 }
 
 

@@ -3,9 +3,11 @@
 import msgspec
 
 from app.core.commands import leading_command
+from app.core.messages import storable
 from app.core.texts import Locale, text
 
 TITLE_CHARS_MAX = 20
+GIVEN_CHARS_MAX = 200
 
 
 class Title(msgspec.Struct, frozen=True):
@@ -27,6 +29,11 @@ def title_of(content: str) -> Title:
             topic = f"rounds={command.rounds} {topic}".strip()
     cut = topic[:TITLE_CHARS_MAX] + "..." if len(topic) > TITLE_CHARS_MAX else topic
     return Title(cut, command is not None and command.word == "board")
+
+
+def given_title(text: str) -> str:
+    """A title as somebody gives it, on one line; blank: the one that the first message gives."""
+    return " ".join(storable(text).split())
 
 
 def shown_title(title: str, locale: Locale) -> str:

@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator
 
 import structlog
 
-from app.core.messages import ModelAnswer, ModelRequest
+from app.core.events import Tier
+from app.core.messages import ModelAnswer, ModelRequest, Usage
 from app.gateway.model import (
     AttemptBegun,
     AttemptFailed,
@@ -19,6 +20,7 @@ from app.gateway.model import (
     TextDelta,
     ThinkingDelta,
 )
+from app.telemetry import figures, tracing
 
 EVENTS_WAITING_MAX = 64
 STOP_SECONDS = 1.0
@@ -42,10 +44,13 @@ class Attempt:
     until then (in `held`): an answer that is nothing else counts as empty.
     """
 
-    def __init__(self, model: Model, request: ModelRequest, *, timeout_seconds: float) -> None:
+    def __init__(
+        self, model: Model, request: ModelRequest, *, timeout_seconds: float, tier: Tier = "main"
+    ) -> None:
         self._model = model
         self._request = request
         self._timeout_seconds = timeout_seconds
+        self._tier: Tier = tier
         self._began = time.monotonic()
         self.shown = False
         self.held: list[TextDelta] = []
@@ -64,6 +69,12 @@ class Attempt:
     async def deltas(self) -> AsyncGenerator[TextDelta | ThinkingDelta, None]:
         """What may be shown. Raises no `Exception`: what the model raises becomes `failure`."""
         events = within(self._model, self._request, timeout_seconds=self._timeout_seconds)
+        span = tracing.model_span(
+            self._model.name,
+            gen_ai__request__temperature=self._request.temperature,
+            gen_ai__request__max_tokens=self._request.max_tokens,
+            minutebook__tier=self._tier,
+        )
         try:
             async for event in events:
                 match event:
@@ -91,7 +102,32 @@ class Attempt:
                 message = f"The model {self._model.name} stopped without an answer."
                 self.failure = ModelError("malformed_answer", message, transient=True)
         finally:
+            self._observe(span)
             await events.aclose()
+
+    def _observe(self, span: tracing.Traced) -> None:
+        """A span and a figure. The name of the model is that of the settings: what a request asks for is no label."""
+        answer = self.answer
+        usage = Usage() if answer is None else answer.usage
+        if self.failure is not None:
+            outcome = self.failure.error_class
+        elif answer is None:
+            outcome = "cancelled"
+        else:
+            outcome = "empty_answer" if self.is_empty else "answered"
+        if outcome == "answered":
+            span.note(gen_ai__response__model=answer and answer.model)
+        else:
+            span.fail(outcome)
+        span.note(
+            gen_ai__usage__input_tokens=usage.prompt_tokens,
+            gen_ai__usage__output_tokens=usage.completion_tokens,
+        )
+        span.end()
+        seconds = time.monotonic() - self._began
+        figures.model_call(
+            self._model.name, self._tier, outcome, seconds, usage.prompt_tokens, usage.completion_tokens
+        )
 
 
 async def within(

@@ -89,7 +89,7 @@ class Gateway:
             link = links[place]
             number += 1
             yield AttemptBegun(number, link.tier, link.shown)
-            attempt = Attempt(link.model, link.request, timeout_seconds=self._timeout_seconds)
+            attempt = Attempt(link.model, link.request, tier=link.tier, timeout_seconds=self._timeout_seconds)
             async with aclosing(attempt.deltas()) as deltas:
                 async for delta in deltas:
                     yield delta
@@ -211,6 +211,7 @@ def build_gateway(
     retries: int = 0,
     timeout_seconds: float = TIMEOUT_SECONDS,
     prices: Sequence[tuple[str, float, float]] = (),
+    local_max_tokens: int | None = None,
 ) -> Gateway:
     """A gateway whose main tier is one model, known by its short name (`local`, `scripted`, or the provider's model
     name). `recovery` and `emergency` are specs too, or empty.
@@ -229,7 +230,11 @@ def build_gateway(
         if each not in built:
             reached = known.get(each.partition(":")[0], Access())
             built[each] = build_model(
-                each, base_url=reached.base_url, api_key=reached.api_key, timeout_seconds=timeout_seconds
+                each,
+                base_url=reached.base_url,
+                api_key=reached.api_key,
+                timeout_seconds=timeout_seconds,
+                local_max_tokens=local_max_tokens,
             )
     name = argument if kind in PROVIDERS else kind
     return Gateway(
@@ -250,14 +255,18 @@ def build_model(
     base_url: str | None = None,
     api_key: str | None = None,
     timeout_seconds: float = TIMEOUT_SECONDS,
+    local_max_tokens: int | None = None,
 ) -> Model:
-    """One model from its spec. Libraries are imported only for the kind of model that is asked for."""
+    """One model from its spec. Libraries are imported only for the kind of model that is asked for.
+
+    `local_max_tokens`: of an answer of the local model; None: its own limit.
+    """
     kind, _, argument = spec.partition(":")
     match kind:
         case "local" if not argument:
-            from app.gateway.local import LocalModel
+            from app.gateway.local import ANSWER_TOKENS_MAX, LocalModel
 
-            return LocalModel()
+            return LocalModel(answer_tokens=local_max_tokens or ANSWER_TOKENS_MAX)
         case "scripted" if argument:
             from app.gateway.scripted import ScriptedModel
 

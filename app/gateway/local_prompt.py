@@ -14,6 +14,7 @@ NONE = "none"
 SYSTEM = "You are a helpful AI assistant. Answer in English, in short sentences."
 SYSTEM_SHARE = 4
 CHARS_PER_TOKEN = 3
+CUT = "\n[…]\n"
 RESULT_CHARS_SHORT = 80
 TALK = ("Hello!", "Write a poem about a mountain.", "Who was Napoleon?", "Thank you, that is all.")
 THOUGHT_EXAMPLES = (
@@ -130,14 +131,27 @@ def is_short(result: str) -> bool:
     return 0 < len(result) <= RESULT_CHARS_SHORT and not set(result) & set("{}[]\n")
 
 
-def chat_prompt(messages: Sequence[ChatMessage], chars_max: int) -> str:
+def cut(text: str, chars_max: int, *, beginning: float = 1 / 3) -> str:
+    """The beginning (this share of it) and the end of a text that is too long: what it is about, and what is newest
+    and asked for."""
+    if len(text) <= chars_max:
+        return text
+    left = max(0, chars_max - len(CUT))
+    first = int(left * beginning)
+    return text[:first] + CUT + text[len(text) - (left - first) :]
+
+
+def chat_prompt(messages: Sequence[ChatMessage], chars_max: int, *, cut_last: bool = False) -> str:
     """The conversation as far as `chars_max` reaches: system texts (cut to a quarter), then the newest messages.
 
-    The last message is always there in full, even where it alone is longer.
+    The last message is always there in full, even where it alone is longer; with `cut_last` its middle is left out.
     """
     system = "\n".join(m.content or "" for m in messages if m.role in ("system", "developer")).strip()
     system = (system or SYSTEM)[: chars_max // SYSTEM_SHARE]
     turns = [turn for message in messages for turn in chat_turn(message)]
+    if cut_last and turns:
+        role, text = turns[-1]
+        turns[-1] = (role, cut(text, chars_max - len(system)))
     kept: list[Turn] = turns[-1:]
     used = len(system) + sum(len(text) for _, text in kept)
     for turn in reversed(turns[:-1]):

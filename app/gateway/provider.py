@@ -5,19 +5,22 @@ pydantic-ai knows the wire formats; here are only the mapping of messages, the t
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
+from dataclasses import replace
 from typing import Literal, Self, TypeVar
 
 import httpx2
 import msgspec
+from msgspec import UNSET
 from pydantic_ai import messages as wire
 from pydantic_ai.direct import model_request_stream
 from pydantic_ai.models import Model as WireModel
 from pydantic_ai.models import ModelRequestParameters, StreamedResponse
+from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
-from app.core.messages import ModelAnswer, ModelRequest, ToolCall, ToolSpec, Usage
+from app.core.messages import AnswerShape, ModelAnswer, ModelRequest, ToolCall, ToolSpec, Usage
 from app.gateway.model import ModelError, ModelEvent, TextDelta, ThinkingDelta
 from app.gateway.provider_errors import as_model_error
 from app.gateway.provider_messages import to_wire
@@ -28,6 +31,7 @@ BASE_URLS: dict[Kind, str] = {
     "anthropic": "https://api.anthropic.com",
 }
 FINISH_REASONS = {"tool_call": "tool_calls"}
+SHAPE_REFUSED = ("bad_request", "internal")
 NO_KEY = "none"
 CONNECTIONS_MAX = 100
 CONNECT_SECONDS = 5.0
@@ -84,7 +88,7 @@ class Timer:
 
 
 class ProviderModel:
-    """A model of a provider. It does not try again: a retry is the caller's decision.
+    """A model of a provider. It does not try again what failed: a retry is the caller's decision.
 
     `base_url` None means the provider's own; `api_key` None sends a placeholder (local servers take it). Neither is
     read from the environment. `ModelRequest.model` names another model of the same provider.
@@ -102,6 +106,7 @@ class ProviderModel:
         self._kind: Kind = kind
         self._model = model
         self._limits = limits or Limits()
+        self._shapeless: set[str] = set()
         self._http = httpx2.AsyncClient(
             timeout=httpx2.Timeout(self._limits.total_seconds, connect=self._limits.connect_seconds),
             limits=httpx2.Limits(max_connections=CONNECTIONS_MAX),
@@ -114,17 +119,42 @@ class ProviderModel:
         return f"{self._kind}/{self._model}"
 
     async def stream(self, request: ModelRequest) -> AsyncGenerator[ModelEvent, None]:
-        """Yield the deltas and the answer. Closing the iterator closes the connection."""
+        """Yield the deltas and the answer. Closing the iterator closes the connection.
+
+        Where the library knows that a model takes a JSON schema for its answer, it is sent one. An endpoint that
+        refuses it is asked once more without one: the messages ask for it too.
+        """
         timer = Timer(self._limits)
+        name = request.model or self._model
+        wire_model = self._wire_model(name)
+        plain, shaped = wire_parameters(request), None
+        if request.shape is not UNSET and name not in self._shapeless:
+            shaped = shaped_parameters(plain, request.shape, wire_model)
+        began = False
+        try:
+            async with aclosing(self._answer(request, wire_model, shaped or plain, timer)) as events:
+                async for event in events:
+                    began = True
+                    yield event
+            return
+        except ModelError as error:
+            if shaped is None or began or error.error_class not in SHAPE_REFUSED:
+                raise
+        async with aclosing(self._answer(request, wire_model, plain, timer)) as events:
+            async for event in events:
+                yield event
+        self._shapeless.add(name)
+
+    async def _answer(
+        self, request: ModelRequest, model: WireModel, parameters: ModelRequestParameters, timer: Timer
+    ) -> AsyncGenerator[ModelEvent, None]:
         try:
             async with AsyncExitStack() as stack:
                 opening = model_request_stream(
-                    self._wire_model(request.model or self._model),
+                    model,
                     to_wire(request.messages),
                     model_settings=wire_settings(request),
-                    model_request_parameters=ModelRequestParameters(
-                        function_tools=[wire_tool(tool) for tool in request.tools]
-                    ),
+                    model_request_parameters=parameters,
                     instrument=False,
                 )
                 stream = await timer.bound(stack.enter_async_context(opening))
@@ -180,6 +210,20 @@ def wire_settings(request: ModelRequest) -> ModelSettings:
     if request.max_tokens is not None:
         settings["max_tokens"] = request.max_tokens
     return settings
+
+
+def wire_parameters(request: ModelRequest) -> ModelRequestParameters:
+    return ModelRequestParameters(function_tools=[wire_tool(tool) for tool in request.tools])
+
+
+def shaped_parameters(
+    plain: ModelRequestParameters, shape: AnswerShape, model: WireModel
+) -> ModelRequestParameters | None:
+    """The parameters with the schema of the answer; None where the model is not known to take one."""
+    if not model.profile.get("supports_json_schema_output", False):
+        return None
+    answer = OutputObjectDefinition(shape.schema, name="answer", strict=True)
+    return replace(plain, output_mode="native", output_object=answer)
 
 
 def wire_tool(tool: ToolSpec) -> ToolDefinition:

@@ -22,6 +22,7 @@ from app.core.envelope import NewEvent
 from app.log.batch import Appended, Batch, Lease, Waiting, check_key, check_text, encode_events, place
 from app.log.connections import Connect, backoff_seconds, connection_name, discard, is_passing, is_refusal
 from app.log.errors import LogUnavailable
+from app.log.figures import AppendFigures, PartitionFigures
 from app.log.heads import Heads
 from app.log.queue import AppendQueue
 from app.log.sortout import find_written, sort_out
@@ -59,6 +60,7 @@ class Appender:
         self._queue = queue or AppendQueue()
         self._heads = Heads(partition)
         self._position = 0
+        self._figures = AppendFigures()
         self._lanes: list[asyncio.Task[None]] = []
         self._idle: list[asyncio.Future[None]] = []
         self._sweep: asyncio.TimerHandle | None = None
@@ -68,6 +70,13 @@ class Appender:
     def position(self) -> int:
         """The newest position of this partition that this process has seen committed."""
         return self._position
+
+    @property
+    def figures(self) -> PartitionFigures:
+        """As of now; the counts go on."""
+        return PartitionFigures(
+            self._position, self._queue.events_waiting, self._queue.bytes_waiting, self._figures
+        )
 
     async def start(self) -> None:
         """Raises one of `GONE` if the database cannot be reached."""
@@ -288,6 +297,9 @@ class Appender:
 
     def _acknowledge(self, appends: list[Waiting], found: list[Appended], streams: Collection[str]) -> None:
         self._position = max(self._position, *[result.last_position for result in found])
+        waited_seconds = self._loop.time() - (appends[0].deadline - self._timeout_seconds)
+        events = sum([len(waiting.events) for waiting in appends])
+        self._figures.note(events=events, appends=len(appends), seconds=waited_seconds)
         for waiting, result in zip(appends, found, strict=True):
             done = waiting.done
             if not done.done():

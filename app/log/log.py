@@ -3,7 +3,7 @@
 import asyncio
 import zlib
 from collections.abc import AsyncGenerator, Collection, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Literal
 from uuid import UUID
@@ -26,6 +26,8 @@ from app.log.connections import (
     read_pool,
 )
 from app.log.errors import LogUnavailable
+from app.log.exclusive import Exclusive
+from app.log.figures import LogFigures
 from app.log.live import LiveAnswers
 from app.log.notify import CHANNEL_ANSWERS, CHANNEL_LOG, Notifier
 from app.log.read import LogReader
@@ -56,6 +58,7 @@ class Log:
         self._pool = pool
         self.node_id = node_id
         self.reader = LogReader(pool)
+        self._exclusive = Exclusive(pool)
         self.wakeups = Wakeups()
         self.tails = Tails(self.reader)
         self._notifier = Notifier(
@@ -100,6 +103,16 @@ class Log:
         await self.live.close()
         await self._notifier.close()
         await close_pool(self._pool)
+
+    @property
+    def figures(self) -> LogFigures:
+        """What there is to count, without a query."""
+        return LogFigures(
+            tuple(appender.figures for appender in self._appenders),
+            len(self.wakeups.streams()),
+            self._pool.get_size(),
+            self._pool.get_idle_size(),
+        )
 
     @property
     def partitions(self) -> int:
@@ -162,6 +175,13 @@ class Log:
             await self._pool.execute(statement("release_lease"), lease.task_id, lease.epoch)
         except GONE as error:
             raise LogUnavailable("the database cannot be reached; try again") from error
+
+    def exclusively(self, *names: str) -> AbstractAsyncContextManager[None]:
+        """`async with`: nobody else, on whatever node, holds one of these names. For what is over within 60 s.
+
+        Raises `LogOverloaded` where that takes longer than 10 s, and `LogUnavailable`.
+        """
+        return self._exclusive.hold(names)
 
     async def resume(self, stream: str, after: int, epoch: str | None) -> Resumption:
         """What a reader at this cursor has missed. Raises `LogUnavailable`."""

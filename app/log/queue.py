@@ -60,6 +60,15 @@ class AppendQueue:
         return bool(self._ready)
 
     @property
+    def events_waiting(self) -> int:
+        """Those at the door are not counted: there is no room for them."""
+        return self._events
+
+    @property
+    def bytes_waiting(self) -> int:
+        return self._bytes
+
+    @property
     def empty(self) -> bool:
         """Whether nothing waits; lanes may still be writing."""
         return not self._lines and not self._door

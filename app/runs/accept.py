@@ -1,9 +1,9 @@
 """Taking a message: routed first, then written with the task that it starts, in one append."""
 
 import asyncio
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
-from typing import Literal, TypeVar
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
+from typing import Literal
 from uuid import UUID
 from weakref import WeakValueDictionary
 
@@ -13,16 +13,10 @@ from app.agents.routing import Route
 from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import (
-    ConfirmationAnswered,
-    ConfirmationRequested,
     ConversationCreated,
     ConversationDeleted,
-    HumanAnswered,
-    HumanAsked,
     MessageReceived,
-    RunCancelRequested,
     RunRequested,
-    SpeakerInterrupted,
 )
 from app.core.ids import derived_id, named_id, new_id
 from app.core.meeting_events import MEETING_MODES
@@ -31,22 +25,24 @@ from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
 from app.log.log import Appended, Log
 from app.log.read import newest_first
 from app.runs import refused
-from app.runs.people import reply_key, task_of
-from app.runs.record import RunRecord, fold, read_events
+from app.runs.given import Given, with_given
+from app.runs.interventions import MESSAGE_BYTES_MAX, Interventions
+from app.runs.quotas import UNBOUND, Charge, Quotas, with_charge
+from app.runs.record import fold, read_events
 from app.runs.roster import Roster
 from app.runs.turn import OpenTasks, open_tasks
 
 Busy = Literal["queue", "steer", "reject"]
-R = TypeVar("R", HumanAsked, ConfirmationRequested)
+Describe = Callable[[str, str, Sequence[str]], Awaitable[tuple[str, ...]]]
+"""Owner, conversation and sources of a message: the sources as a model is told of them."""
 TASKS_MAX = 4
 INTERVENTIONS_MAX = 50
 ATTEMPTS_MAX = 20
-MESSAGE_BYTES_MAX = 256 * 1024
 CLIENT_MESSAGE_ID_CHARS_MAX = 200
 COMMANDED = frozenset({"prefix", "explicit"})
 """How messages are routed that name a mode or skill of their own: to a meeting they are no intervention."""
 ALIVE_TYPES = frozenset(
-    {"conversation.created", "conversation.imported", "message.received", "message.imported"}
+    {"conversation.created", "conversation.imported", "message.received", "message.imported", "message.added"}
 )
 
 
@@ -111,7 +107,7 @@ class Conversations:
 
     `busy` says what becomes of a message while a task of its conversation runs: it waits for its turn, it is heard by
     that task, or it is refused. A board or team always hears it. At most `tasks_max` tasks of a conversation run or
-    wait, and at most 50 words to a meeting are unheard.
+    wait, and at most 50 words to a meeting are unheard. Without `quotas` none are set.
     """
 
     def __init__(
@@ -122,13 +118,20 @@ class Conversations:
         busy: Busy = "queue",
         tasks_max: int = TASKS_MAX,
         admit: Callable[[], None] = lambda: None,
+        quotas: Quotas | None = None,
+        describe: Describe | None = None,
     ) -> None:
+        self._quotas = quotas
         self._log = log
         self.roster = roster
         self._busy: Busy = busy
         self._tasks_max = tasks_max
         self._admit = admit
+        self._describe = describe
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        said = Interventions(log)
+        self.reply, self.confirm = said.reply, said.confirm
+        self.request_cancel, self.interrupt = said.request_cancel, said.interrupt
 
     async def accept(
         self,
@@ -143,11 +146,14 @@ class Conversations:
         actor: str | None = None,
         agent: str | None = None,
         mode: str | None = None,
+        given: Given | None = None,
+        charge: Charge = UNBOUND,
     ) -> Accepted:
         """Write a message and the request to answer it. `Runs.start` then does so.
 
         Raises `InvalidConversationId`, one of `app.runs.refused` (nothing was written), and the log's errors. The
-        message, its sources included, may have 256 KiB as JSON.
+        message, its sources included, may have 256 KiB as JSON. `given` is for the task's record,
+        `charge` says who pays: by default nobody does, as for what an operator does.
         """
         content = storable(message)
         await self.roster.refresh()
@@ -172,7 +178,10 @@ class Conversations:
             derived_id(seed, "received"),
         )
         created = ConversationCreated(conversation_id, owner)
-        requested = self.roster.requested(received, chosen, model)
+        requested = with_charge(with_given(self.roster.requested(received, chosen, model), given), charge)
+        if received.sources and self._describe is not None:
+            told = await self._describe(owner, conversation_id, received.sources)
+            requested = msgspec.structs.replace(requested, sources=told)
         draft = _Draft(
             stream,
             conversation_id,
@@ -185,7 +194,7 @@ class Conversations:
             client_message_id,
         )
         async with self._locks.setdefault(stream, asyncio.Lock()):
-            return await self._write(draft)
+            return await self._write(draft, self._entering(owner, charge))
 
     async def delete(self, owner: str, conversation_id: str, *, actor: str | None = None) -> Appended | None:
         """Views forget the conversation and its runs are cancelled; the log stays. None if there is none (any more)."""
@@ -195,82 +204,20 @@ class Conversations:
         deleted = NewEvent(new_id(), ConversationDeleted(conversation_id), actor or user_actor(owner))
         return await self._log.append(stream, [deleted])
 
-    async def request_cancel(self, task_id: UUID, stream: str, by: str, reason: str = "") -> bool:
-        """Ask whichever node runs the task to end it. `by` is an actor. False: no such task here, or it has ended."""
-        record = fold(await read_events(self._log.reader, stream, task_id), task_id)
-        if record is None or record.ended:
-            return False
-        if record.stop is None:
-            asked = RunCancelRequested(by, storable(reason))
-            event = NewEvent(new_id(), asked, by, task_id, record.requested_id, record.correlation_id)
-            await self._log.append(stream, [event])
-        return True
+    def _entering(self, owner: str, charge: Charge) -> AbstractAsyncContextManager[None]:
+        return nullcontext() if self._quotas is None else self._quotas.entering(owner, charge)
 
-    async def interrupt(self, task_id: UUID, stream: str, by: str) -> bool:
-        """Cut short whoever speaks now on this board or in this team; it goes on. `by` is an actor. False: no such
-        meeting is being held here."""
-        record = fold(await read_events(self._log.reader, stream, task_id), task_id)
-        if record is None or record.ended or record.began_at is None:
-            return False
-        if record.requested.mode not in MEETING_MODES:
-            return False
-        cut = NewEvent(
-            new_id(), SpeakerInterrupted(by), by, task_id, record.requested_id, record.correlation_id
-        )
-        await self._log.append(stream, [cut])
-        return True
-
-    async def reply(self, stream: str, request_id: str, content: str, by: str) -> None:
-        """Answer a question of a run, on whatever node. `by` is an actor. Raises `RequestNotOpen`, `MessageTooLong`."""
-        size_bytes = len(content.encode(errors="replace"))
-        if size_bytes > MESSAGE_BYTES_MAX:
-            raise refused.MessageTooLong(size=size_bytes, limit=MESSAGE_BYTES_MAX)
-        record, _ = await self._open_request(stream, request_id, HumanAsked)
-        await self._settle(stream, record, request_id, HumanAnswered(request_id, storable(content), by), by)
-
-    async def confirm(self, stream: str, confirmation_id: str, approved: bool, by: str) -> None:
-        """Agree to exactly the call that was shown, or refuse it. Raises `RequestNotOpen`."""
-        record, asked = await self._open_request(stream, confirmation_id, ConfirmationRequested)
-        answered = ConfirmationAnswered(confirmation_id, approved, asked.digest, by)
-        await self._settle(stream, record, confirmation_id, answered, by)
-
-    async def _open_request(self, stream: str, request_id: str, kind: type[R]) -> tuple[RunRecord, R]:
-        task_id = task_of(request_id)
-        if task_id is not None:
-            record = fold(await read_events(self._log.reader, stream, task_id), task_id)
-            asked = record.requests.get(request_id) if record is not None else None
-            open_ = record is not None and not record.ended and request_id not in record.replies
-            if (
-                record is not None
-                and open_
-                and isinstance(asked, kind)
-                and asked.deadline_at > datetime.now(UTC)
-            ):
-                return record, asked
-        raise refused.RequestNotOpen(id=storable(request_id)[:80])
-
-    async def _settle(
-        self,
-        stream: str,
-        record: RunRecord,
-        request_id: str,
-        reply: HumanAnswered | ConfirmationAnswered,
-        by: str,
-    ) -> None:
-        event = NewEvent(new_id(), reply, by, record.task_id, record.requested_id, record.correlation_id)
+    async def _write(self, draft: _Draft, entering: AbstractAsyncContextManager[None]) -> Accepted:
+        """Look who is busy and who pays, then append on the condition that nothing has changed since."""
         try:
-            appended = await self._log.append(stream, [event], idempotency_key=reply_key(request_id))
-        except IdempotencyMismatch:
-            raise refused.RequestNotOpen(id=request_id) from None
-        if appended.duplicate:
-            raise refused.RequestNotOpen(id=request_id)
-
-    async def _write(self, draft: _Draft) -> Accepted:
-        """Look who is busy, then append on the condition that nothing has changed since."""
-        try:
-            found, appended = await self._append_in_turn(draft)
+            async with entering:
+                found, appended = await self._append_in_turn(draft)
         except IdempotencyMismatch:
             return await self._taken_before(draft)
+        except refused.QuotaExceeded:
+            if await self._is_taken(draft):
+                return await self._taken_before(draft)
+            raise
         partition = self._log.partition_of(draft.stream)
         return draft.accepted(
             appended.last_offset,
@@ -296,16 +243,24 @@ class Conversations:
 
     async def _may_enter(self, draft: _Draft, found: OpenTasks, *, into: UUID | None) -> bool:
         """Whether there is room for another task, or for a further word to the meeting `into`. Raises `TooManyTasks`,
-        `ConversationBusy`. False: it is there."""
+        `ConversationBusy`, `SessionIsClosed`. False: it is there."""
+        if found.closed:
+            if await self._is_taken(draft):
+                return False
+            raise refused.SessionIsClosed(id=draft.conversation_id)
         limit = self._tasks_max if into is None else max(self._tasks_max, INTERVENTIONS_MAX)
         full = len(found.tasks) >= limit
         if not full and (into is not None or not (found.tasks and self._busy == "reject")):
             return True
-        if draft.client_message_id is not None and await read_events(
-            self._log.reader, draft.stream, draft.task_id
-        ):
+        if await self._is_taken(draft):
             return False
         raise refused.TooManyTasks(limit=limit) if full else refused.ConversationBusy
+
+    async def _is_taken(self, draft: _Draft) -> bool:
+        """Whether the message is there, under its client message id."""
+        if draft.client_message_id is None:
+            return False
+        return bool(await read_events(self._log.reader, draft.stream, draft.task_id))
 
     async def _meeting(self, draft: _Draft, found: OpenTasks) -> UUID | None:
         """The board or team whose turn it is, and which is to hear the message, whatever `busy` says: a message is a

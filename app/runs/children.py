@@ -75,6 +75,9 @@ class Children:
             locale=parent.locale,
             parent=str(self._record.task_id),
             expert_id=spec.expert_id,
+            department_id=parent.department_id,
+            charged_to=parent.charged_to,
+            bound=parent.bound,
         )
         cause = intent_id(self._record.task_id, step)
         return ChildStarted(step, key, str(child), spec.expert_id), self._ledger.event(

@@ -35,12 +35,14 @@ from app.core.intents import (
     Noted,
     Outcome,
     RunAborted,
+    RunEnded,
     Started,
     StartRun,
     TakeMinute,
     TellRun,
     intent_key,
 )
+from app.core.quotas import QUOTA_EXCEEDED
 from app.core.texts import Locale, text
 from app.log.errors import PayloadTooLarge
 from app.runs.budget import SPEAKERS_SHARE, exceeded, exceeded_for_speaker, left_for_child, spent
@@ -59,6 +61,7 @@ from app.runs.ending import (
 )
 from app.runs.ledger import Ledger
 from app.runs.people import Requests
+from app.runs.quotas import QuotaReached, RunQuota
 from app.runs.record import Called, Closed, RunRecord, intent_id, outcome_id, outcome_of
 
 INTENTS_AT_ONCE_MAX = 200
@@ -85,6 +88,7 @@ class Driver:
         requests: Requests,
         ears: Ears,
         children: Children,
+        quota: RunQuota,
         *,
         locale: Locale,
         claimed_at: datetime,
@@ -96,6 +100,7 @@ class Driver:
         self._requests = requests
         self._ears = ears
         self._children = children
+        self._quota = quota
         self._locale: Locale = locale
         self._refs = {ref.spec.name: ref for ref in record.requested.tools}
         began_at = record.began_at or claimed_at
@@ -136,6 +141,8 @@ class Driver:
             if beyond := [known for known in self._record.steps if known > step]:
                 return self._diverged(min(beyond))
             return Answered(stop.value)
+        except QuotaReached as error:
+            return Failed(error.error_class, str(error), error.info)
         except RunAborted as error:
             return Failed(error.error_class, str(error))
         except Diverged as error:
@@ -224,11 +231,22 @@ class Driver:
     async def _carry_out(self, numbered: tuple[Numbered, ...], *, again: bool) -> tuple[Outcome, ...]:
         if len(numbered) == 1:
             return (await self._settle(numbered[0], again=again),)
+        refused: list[QuotaReached] = []  # what goes on beside it is still seen through
+
+        async def settle(one: Numbered) -> Outcome:
+            try:
+                return await self._settle(one, again=again)
+            except QuotaReached as error:
+                refused.append(error)
+                return Noted()
+
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._settle(one, again=again)) for one in numbered]
+                tasks = [group.create_task(settle(one)) for one in numbered]
         except BaseExceptionGroup as errors:
             raise errors.exceptions[0] from None
+        if refused:
+            raise refused[0]
         return tuple(task.result() for task in tasks)
 
     async def _settle(self, one: Numbered, *, again: bool) -> Outcome:
@@ -241,6 +259,16 @@ class Driver:
             return Noted()
         if (recorded := self._record.outcomes.get(one.step)) is not None:
             return outcome_of(recorded)
+        if isinstance(one.intent, CallModel):
+            async with self._quota.calling():
+                return await self._close(one, again=again)
+        outcome = await self._close(one, again=again)
+        if isinstance(outcome, RunEnded) and outcome.error_class == QUOTA_EXCEEDED:
+            await self._quota.demand()  # what has ended a child ends its parent
+        return outcome
+
+    async def _close(self, one: Numbered, *, again: bool) -> Outcome:
+        """Carry the call out and put its outcome on record."""
         closed = await self._outcome(one, self._record.calls[one.step], again=again)
         try:
             await self._record_outcome(closed)
@@ -286,6 +314,7 @@ class Driver:
                     intent.speaker,
                     intent.round,
                     intent.purpose,
+                    intent.final,
                 )
             case CallTool(call):
                 ref = self._refs.get(call.name)

@@ -42,6 +42,7 @@ from app.gateway.model import AttemptBegun, AttemptFailed, Model, ModelError, Te
 from app.log.errors import LogError
 from app.log.live import LiveAnswers
 from app.runs.ledger import Ledger
+from app.runs.observed import note_result, observed_tool
 from app.runs.operations import Operations
 from app.runs.people import CallPeople, Requests, request_id
 from app.runs.record import Closed, RunRecord, intent_id, outcome_id
@@ -113,6 +114,7 @@ class Effects:
         self._stream = ledger.stream
         self._refs = {ref.spec.name: ref for ref in record.requested.tools}
         self._locale: Locale = locale
+        self._charged = (record.requested.charged_to, record.requested.bound)
         self._now = now
         key = conversation_key(ledger.stream)
         self._owner, self._conversation_id = key if key is not None else ("", ledger.stream)
@@ -145,7 +147,15 @@ class Effects:
             answer = await (self._interruptible(answering) if speaks else answering)
             cost_usd = self._model.cost_usd(answer)
             return ModelAnswered(
-                step, key, answer, _milliseconds(began), attempts.number, attempts.tier, cost_usd, aside
+                step,
+                key,
+                answer,
+                _milliseconds(began),
+                attempts.number,
+                attempts.tier,
+                cost_usd,
+                aside,
+                *self._charged,
             )
         except ModelError as error:
             error_class, message = error.error_class, str(error)
@@ -228,6 +238,7 @@ class Effects:
             failed.duration_ms,
             failed.usage,
             failed.cost_usd,
+            *self._charged,
         )
         self._record.usage += failed.usage
         self._record.cost_usd += failed.cost_usd or 0.0
@@ -237,18 +248,22 @@ class Effects:
     async def _call_tool(self, step: int, key: str, call: ToolCall) -> ToolReturned:
         """Only tools that the run was given are called."""
         began = time.monotonic()
+        with observed_tool(call, known=call.name in self._refs) as observed:
+            result = await self._result(step, key, call)
+            note_result(observed, result)
+        return tool_returned(step, key, result, _milliseconds(began))
+
+    async def _result(self, step: int, key: str, call: ToolCall) -> ToolResult:
         ref = self._refs.get(call.name)
         if ref is None:
-            result = unknown_tool(call, self._refs)
-        elif ref.long_running:
-            result = await self._operations.start(step, call, ref)
-        elif ref.confirm and (refusal := await self._refusal(step, call)) is not None:
-            result = refusal
-        else:
-            result = await self._toolbox.call(
-                call, self._context(step, key, call.id), timeout_seconds=ref.timeout_seconds
-            )
-        return tool_returned(step, key, result, _milliseconds(began))
+            return unknown_tool(call, self._refs)
+        if ref.long_running:
+            return await self._operations.start(step, call, ref)
+        if ref.confirm and (refusal := await self._refusal(step, call)) is not None:
+            return refusal
+        return await self._toolbox.call(
+            call, self._context(step, key, call.id), timeout_seconds=ref.timeout_seconds
+        )
 
     def _context(self, step: int, key: str, call_id: str) -> ToolContext:
         return ToolContext(

@@ -15,6 +15,7 @@ from app.core.events import (
     ModelCalled,
     ModelFailed,
     OperationFinished,
+    QuotaInfo,
     RunCancelled,
     RunCompleted,
     RunFailed,
@@ -41,8 +42,11 @@ class Answered(msgspec.Struct, frozen=True):
 
 
 class Failed(msgspec.Struct, frozen=True):
+    """`quota_info`: of the quota that is used up, where that is why."""
+
     error_class: str
     message: str
+    quota_info: QuotaInfo | None = None
 
 
 class Cancelled(msgspec.Struct, frozen=True):
@@ -153,8 +157,8 @@ def terminal(record: RunRecord, ending: Ending, duration_ms: int) -> Event:
     match ending:
         case Answered():
             return RunCompleted(*totals)
-        case Failed(error_class, message):
-            return RunFailed(error_class, message, *totals)
+        case Failed(error_class, message, quota_info):
+            return RunFailed(error_class, message, *totals, quota_info)
         case Cancelled(stop):
             return RunCancelled(stop.by, stop.reason, *totals)
         case _ as never:

@@ -16,6 +16,7 @@ import msgspec
 from app.core.envelope import Recorded
 from app.core.events import (
     HistorySummarized,
+    MessageAdded,
     MessageAnswered,
     MessageImported,
     MessageInterrupted,
@@ -28,7 +29,11 @@ from app.log.read import LogReader
 PAGE_EVENTS = 200
 READ_FACTOR = 4
 """How many times `max_history` messages are looked at, at most."""
-MESSAGE_TYPES = frozenset({"message.received", "message.answered", "message.interrupted", "message.imported"})
+MESSAGE_TYPES = frozenset(
+    {"message.received", "message.answered", "message.interrupted", "message.imported", "message.added"}
+)
+PROMPTS = ("system", "developer")
+BEGUN = "[The conversation begins with what you say.]"
 TYPES = MESSAGE_TYPES | {"conversation.deleted", "history.summarized", "run.merged", "run.requested"}
 
 
@@ -43,8 +48,11 @@ class History(msgspec.Struct, frozen=True):
 
 
 class _Said(NamedTuple):
+    """`added`: a client's own message, which is always shown."""
+
     offset: int
     message: ChatMessage
+    added: bool = False
 
 
 class _Window(NamedTuple):
@@ -90,8 +98,18 @@ def history(recorded: Iterable[Recorded], *, task_id: UUID, max_history: int) ->
         summary,
         tuple(one.message for one in older),
         max((one.offset for one in older), default=0),
-        consistent([one.message for one in newer[max(0, len(newer) - max_history) :]]),
+        _shown(newer[max(0, len(newer) - max_history) :]),
     )
+
+
+def _shown(said: Sequence[_Said]) -> tuple[ChatMessage, ...]:
+    """As providers take it: the user speaks first. What a client has added in front of that is shown all the same."""
+    first = next((n for n, one in enumerate(said) if one.message.role == "user"), len(said))
+    added = [one.message for one in said[:first] if one.added]
+    prompts = [message for message in added if message.role in PROMPTS]
+    others = [message for message in added if message.role not in PROMPTS]
+    begun = [ChatMessage("user", BEGUN)] if others else []
+    return (*prompts, *consistent([*begun, *others, *(one.message for one in said[first:])]))
 
 
 def _window(newest_first: Sequence[Recorded], task_id: UUID, max_history: int) -> _Window:
@@ -144,6 +162,8 @@ def _in_turns(events: Iterable[Recorded], task_id: UUID) -> list[_Said]:
             case MessageImported(message=message) if not own_seen:
                 if (imported := from_openai(bytes(message))) is not None:
                     turns[one.offset] = [_Said(one.offset, imported)]
+            case MessageAdded(message=message) if not own_seen:
+                _add(turns, one.offset, added(bytes(message)))
             case RunMerged(into=into) if one.task_id is not None:
                 _merge(turns, one.task_id, UUID(into))
             case _:
@@ -158,6 +178,23 @@ def _merge(turns: dict[UUID | int, list[_Said]], task_id: UUID, into: UUID) -> N
         answers = next((n for n, one in enumerate(turns[into]) if one.message.role == "assistant"), None)
         at = len(turns[into]) if answers is None else answers
         turns[into][at:at] = heard
+
+
+def _add(turns: dict[UUID | int, list[_Said]], offset: int, message: ChatMessage | None) -> None:
+    """A client's own message stands where it was added; the result of a tool behind its call."""
+    if message is None:
+        return
+    said = _Said(offset, message, added=True)
+    if message.role == "tool":
+        for turn in reversed(turns.values()):
+            for at, other in reversed(list(enumerate(turn))):
+                if any(call.id == message.tool_call_id for call in other.message.tool_calls):
+                    behind = at + 1
+                    while behind < len(turn) and turn[behind].message.role == "tool":
+                        behind += 1
+                    turn.insert(behind, said)
+                    return
+    turns[offset] = [said]
 
 
 def _cut(said: Sequence[_Said], keep: int) -> int:
@@ -217,8 +254,43 @@ def from_openai(message: bytes) -> ChatMessage | None:
     )
 
 
-def _text_of(content: object) -> str | None:
+def added(message: bytes) -> ChatMessage | None:
+    """A client's own message as a model is shown it: prompts too, parts that are no text by their type in brackets,
+    and the old form of tools as text."""
+    fields = cast("dict[str, Any]", msgspec.json.decode(message))
+    text = _text_of(fields.get("content"), others=True) or ""
+    match fields["role"]:
+        case "system" | "developer" as role:
+            return ChatMessage(role, text) if text else None
+        case "user":
+            return ChatMessage("user", text) if text else None
+        case "function":
+            return ChatMessage("user", f"[Result of the function {fields.get('name')}]\n{text}")
+        case "tool":
+            return ChatMessage("tool", text, fields.get("name"), fields.get("tool_call_id"))
+        case _:
+            return _of_assistant(fields, text)
+
+
+def _of_assistant(fields: dict[str, Any], text: str) -> ChatMessage | None:
+    calls: list[ToolCall] = []
+    for call in cast("list[dict[str, Any]]", fields.get("tool_calls") or []):
+        if (function := cast("dict[str, Any] | None", call.get("function"))) is not None:
+            calls.append(ToolCall(call["id"], function["name"], function["arguments"]))
+        elif (custom := cast("dict[str, Any] | None", call.get("custom"))) is not None:
+            arguments = msgspec.json.encode({"input": custom["input"]}).decode()
+            calls.append(ToolCall(call["id"], custom["name"], arguments))
+    text = text or str(fields.get("refusal") or "")
+    if (old := cast("dict[str, Any] | None", fields.get("function_call"))) is not None:
+        called = f"[Called the function {old['name']} with {old['arguments']}]"
+        text = f"{text}\n{called}".strip()
+    return ChatMessage("assistant", text or None, tool_calls=tuple(calls)) if text or calls else None
+
+
+def _text_of(content: object, *, others: bool = False) -> str | None:
+    """`others`: parts that are no text are named in brackets."""
     if isinstance(content, list):
         parts = cast("list[dict[str, Any]]", content)
-        return "\n".join(str(part["text"]) for part in parts if "text" in part) or None
+        texts = [part.get("text", f"[{part.get('type')}]" if others else None) for part in parts]
+        return "\n".join(str(text) for text in texts if text is not None) or None
     return content if isinstance(content, str) else None

@@ -91,6 +91,9 @@ class Operations:
             limits=RunLimits(1, ref.timeout_seconds),
             locale=parent.locale,
             parent=str(self._record.task_id),
+            department_id=parent.department_id,
+            charged_to=parent.charged_to,
+            bound=parent.bound,
         )
         started = OperationStarted(
             str(operation_id), call.name, _message(call), call.id, storable(call.arguments), step

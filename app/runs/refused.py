@@ -2,6 +2,7 @@
 
 from typing import ClassVar
 
+from app.core.quotas import Reached, sentence_of
 from app.core.texts import Locale, text
 
 
@@ -84,7 +85,40 @@ class SessionIsClosed(Refused):
     key = "session_closed"
 
 
+class MessageMalformed(Refused):
+    """It is not as the OpenAI API takes it. Values: `field`, `reason`."""
+
+    key = "message_malformed"
+
+
+class ToolCallUnknown(Refused):
+    """No earlier message has this tool call. Value: `id`."""
+
+    key = "tool_call_unknown"
+
+
+class ToolCallAnswered(Refused):
+    """The tool call has its result, or gets it from the task that made it. Value: `id`."""
+
+    key = "tool_call_answered"
+
+
 class RequestNotOpen(Refused):
     """The question or confirmation was answered, has expired, or never was. Value: `id`."""
 
     key = "no_request"
+
+
+class QuotaExceeded(Refused):
+    """A quota is used up. `info` is what clients are told of it, `seconds_left` how long its period goes on."""
+
+    key = "quota_reached_user"
+
+    def __init__(self, reached: Reached) -> None:
+        self._reached = reached
+        self.info = reached.info
+        self.seconds_left = reached.seconds_left
+        super().__init__()
+
+    def sentence(self, locale: Locale) -> str:
+        return sentence_of(self._reached, locale)

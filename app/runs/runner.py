@@ -8,6 +8,7 @@ finder (`app/runs/finder.py`) of any process takes up what nobody holds.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -23,9 +24,11 @@ from app.runs.entry import Entry, watched
 from app.runs.ledger import patiently
 from app.runs.operations import Find, Starts
 from app.runs.people import DEADLINE_SECONDS
+from app.runs.quotas import Quotas
 from app.runs.record import Stop
 from app.runs.refused import TooManyRuns
 from app.runs.work import Means, see_through
+from app.telemetry.logs import run_context
 from app.tools.toolbox import ToolBox
 
 RUNNING_MAX = 64
@@ -47,7 +50,7 @@ class Runs:
     """One instance a process; `open` before, `close` after use (before the log's own).
 
     At most `running_max` runs go on at once, further ones wait, and so do all but the first of a conversation; with
-    `pending_max` waiting, `admit` refuses more. `now` is the clock that tools are given.
+    `pending_max` waiting, `admit` refuses more. `now` is the clock that tools are given. Without `quotas` none are set.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class Runs:
         deadline_seconds: float = DEADLINE_SECONDS,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         find_operation: Find = no_operations,
+        quotas: Quotas | None = None,
     ) -> None:
         self._log = log
         self._slots = asyncio.Semaphore(running_max)
@@ -69,7 +73,7 @@ class Runs:
         self._pending_max = pending_max
         self._ttl = timedelta(seconds=lease_seconds)
         starts = Starts(find_operation, self.resume)
-        self._means = Means(log, model, toolbox, self._ttl, deadline_seconds, now, starts)
+        self._means = Means(log, model, toolbox, self._ttl, deadline_seconds, now, starts, quotas)
         self._entries: dict[UUID, Entry] = {}
         self._closing = False
         self._renewing: asyncio.Task[None] | None = None
@@ -107,6 +111,10 @@ class Runs:
         if len(self._entries) >= self._running_max + self._pending_max:
             raise TooManyRuns(limit=self._pending_max)
 
+    def states(self) -> Counter[str]:
+        """How many runs of this process are `running`, `pending` (not claimed yet) or `waiting` for a person."""
+        return Counter(_state(entry) for entry in self._entries.values())
+
     def is_running(self, task_id: UUID) -> bool:
         """Whether this process has the task, running or waiting."""
         return task_id in self._entries
@@ -137,8 +145,9 @@ class Runs:
         try:
             if entry.after is None:
                 entry.after = await patiently(lambda: self._log.reader.head(entry.stream))
-            async with watched(self._log, entry):
-                ended = await see_through(self._means, entry)
+            with run_context(str(entry.task_id), entry.stream):
+                async with watched(self._log, entry):
+                    ended = await see_through(self._means, entry)
         except LeaseLost:
             bound.warning("run_lease_lost")
         except LogUnavailable:
@@ -171,6 +180,12 @@ class Runs:
             for entry in leased:
                 if entry.task_id not in held:
                     entry.stop(None)
+
+
+def _state(entry: Entry) -> str:
+    if entry.lease is None:
+        return "pending"
+    return "waiting" if entry.requests is not None and entry.requests.waiting else "running"
 
 
 def _at_shutdown(entry: Entry) -> Stop | None:

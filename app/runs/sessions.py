@@ -8,9 +8,16 @@ import msgspec
 from app.core import streams
 from app.core.agent import Agent
 from app.core.envelope import NewEvent, user_actor
-from app.core.events import ConversationCreated, SessionClosed, SessionOpened
+from app.core.events import (
+    ConversationCreated,
+    ConversationTitled,
+    SessionClosed,
+    SessionMetadataSet,
+    SessionOpened,
+)
 from app.core.ids import named_id, new_id
-from app.core.messages import storable
+from app.core.messages import storable_json
+from app.core.titles import GIVEN_CHARS_MAX, given_title
 from app.log.errors import OffsetConflict
 from app.log.log import Appended, Log
 from app.runs.refused import Refused
@@ -37,6 +44,12 @@ class MetadataTooLong(Refused):
     key = "metadata_too_long"
 
 
+class TitleTooLong(Refused):
+    """Over the limit in characters. Values: `size`, `limit`."""
+
+    key = "title_too_long"
+
+
 class Sessions:
     """`find_agent` raises `AgentUnknown`."""
 
@@ -58,12 +71,10 @@ class Sessions:
         Raises `AgentUnknown`, `SessionTaken`, `MetadataTooLong` (16 KiB), `InvalidConversationId`; nothing was written.
         """
         agent = self._find_agent(agent_name)
-        encoded = msgspec.json.encode(_storable(metadata or {}))
-        if len(encoded) > METADATA_BYTES_MAX:
-            raise MetadataTooLong(size=len(encoded), limit=METADATA_BYTES_MAX)
+        encoded = _encoded(metadata or {})
         session_id = str(new_id()) if session_id is None else session_id
         stream, actor = streams.conversation(owner, session_id), user_actor(owner)
-        opened = SessionOpened(session_id, agent.name, msgspec.Raw(encoded))
+        opened = SessionOpened(session_id, agent.name, encoded)
         created = ConversationCreated(session_id, owner)
         events = [NewEvent(new_id(), created, actor), NewEvent(new_id(), opened, actor)]
         try:
@@ -79,6 +90,34 @@ class Sessions:
         event = NewEvent(named_id("session", stream, "closed"), SessionClosed(session_id), user_actor(owner))
         return await self._log.append(stream, [event], idempotency_key="session/closed")
 
+    async def change(
+        self,
+        owner: str,
+        session_id: str,
+        *,
+        title: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        actor: str | None = None,
+    ) -> Appended | None:
+        """What is given is so from now on; None: nothing was given. No condition on what else is written meanwhile:
+        a title stands whatever is said before or behind it.
+
+        Raises `TitleTooLong` (200 characters), `MetadataTooLong` (16 KiB); nothing was written.
+        """
+        changes: list[ConversationTitled | SessionMetadataSet] = []
+        if title is not None:
+            given = given_title(title)
+            if len(given) > GIVEN_CHARS_MAX:
+                raise TitleTooLong(size=len(given), limit=GIVEN_CHARS_MAX)
+            changes.append(ConversationTitled(given))
+        if metadata is not None:
+            changes.append(SessionMetadataSet(session_id, _encoded(metadata)))
+        if not changes:
+            return None
+        by = actor or user_actor(owner)
+        events = [NewEvent(new_id(), change, by) for change in changes]
+        return await self._log.append(streams.conversation(owner, session_id), events)
+
     async def _opened(self, stream: str) -> SessionOpened | None:
         """How the session of this stream was opened; None if it is none."""
         for recorded in await self._log.reader.stream(stream, limit=HEAD_EVENTS):
@@ -87,14 +126,9 @@ class Sessions:
         return None
 
 
-def _storable(value: Any) -> Any:
-    """The JSON value with every text as Postgres can hold it."""
-    match value:
-        case str():
-            return storable(value)
-        case list():
-            return [_storable(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-        case dict():
-            return {storable(key): _storable(item) for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
-        case _:
-            return value
+def _encoded(metadata: dict[str, Any]) -> msgspec.Raw:
+    """Raises `MetadataTooLong`."""
+    encoded = msgspec.json.encode(storable_json(metadata))
+    if len(encoded) > METADATA_BYTES_MAX:
+        raise MetadataTooLong(size=len(encoded), limit=METADATA_BYTES_MAX)
+    return msgspec.Raw(encoded)

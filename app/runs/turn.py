@@ -24,18 +24,21 @@ class OpenTask(msgspec.Struct, frozen=True):
 
 class OpenTasks(msgspec.Struct, frozen=True):
     """The open tasks of a stream whose newest event is at `head`, oldest first. Operations and the like are not among
-    them: they wait for nobody, and nobody waits for them."""
+    them: they wait for nobody, and nobody waits for them. `closed`: the chat session takes no message any more."""
 
     head: int
     tasks: tuple[OpenTask, ...] = ()
+    closed: bool = False
 
 
 class Scan:
-    """Fold over a stream, backwards. `over` once nothing further back can be open."""
+    """Fold over a stream, backwards. `over` once nothing further back can be open, nor close the session: no task is
+    requested behind its end."""
 
     def __init__(self) -> None:
         self.open: list[OpenTask] = []
         self.over = False
+        self.closed = False
         self._ended: set[UUID] = set()
         self._began: set[UUID] = set()
         self._in_turn: set[UUID] = set()
@@ -45,6 +48,8 @@ class Scan:
         task_id = recorded.task_id
         if self.over or recorded.type == "conversation.deleted":
             self.over = True
+        elif recorded.type == "session.closed":
+            self.closed = True
         elif task_id is None:
             return
         elif recorded.type in TERMINAL_TYPES:
@@ -74,4 +79,4 @@ async def open_tasks(reader: LogReader, stream: str) -> OpenTasks:
         scan.add(recorded)
         if scan.over:
             break
-    return OpenTasks(head, tuple(reversed(scan.open)))
+    return OpenTasks(head, tuple(reversed(scan.open)), scan.closed)

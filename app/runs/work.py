@@ -4,11 +4,13 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timedelta
+from typing import assert_never
 
 import msgspec
 import structlog
 
 from app.core.intents import Mode
+from app.core.streams import conversation_key
 from app.core.texts import Locale, text
 from app.gateway.model import Model
 from app.log.errors import LeaseLost, LogError, LogUnavailable
@@ -17,12 +19,14 @@ from app.runs.children import Children
 from app.runs.driver import Driver
 from app.runs.ears import Ears
 from app.runs.effects import Effects
-from app.runs.ending import Cancelled, Ending, Failed
+from app.runs.ending import Answered, Cancelled, Ending, Failed
 from app.runs.entry import Entry
 from app.runs.ledger import Ledger, patiently
 from app.runs.modes import MODES
+from app.runs.observed import Observed, observed_run
 from app.runs.operations import Operations, Starts
 from app.runs.people import Requests
+from app.runs.quotas import Quotas, RunQuota
 from app.runs.record import RunRecord, Stop, fold, read_events
 from app.runs.start import locale_of, run_start
 from app.runs.turn import open_tasks
@@ -38,7 +42,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Means(msgspec.Struct, frozen=True):
-    """What runs are carried out with. `now` is the clock that tools are given."""
+    """What runs are carried out with. `now` is the clock that tools are given. Without `quotas` none are set."""
 
     log: Log
     model: Model
@@ -47,6 +51,7 @@ class Means(msgspec.Struct, frozen=True):
     deadline_seconds: float
     now: Callable[[], datetime]
     starts: Starts
+    quotas: Quotas | None = None
 
 
 async def see_through(means: Means, entry: Entry) -> bool:
@@ -115,14 +120,33 @@ async def _drive(means: Means, entry: Entry, record: RunRecord, ledger: Ledger, 
         now=means.now,
     )
     entry.interrupt = effects.interrupt
-    driver = Driver(record, ledger, effects, requests, ears, children, locale=locale, claimed_at=claimed_at)
+    key = conversation_key(entry.stream)
+    quota = RunQuota(means.quotas, key.owner if key else "", record.requested, locale)
+    driver = Driver(
+        record, ledger, effects, requests, ears, children, quota, locale=locale, claimed_at=claimed_at
+    )
     try:
-        ending = await _ending(means, entry, record, driver, until, locale)
-        if ending is not None:
-            await driver.end(ending)
+        with observed_run(record, entry.stream) as observed:
+            ending = await _ending(means, entry, record, driver, until, locale)
+            if ending is not None:
+                await driver.end(ending)
+                _note_ending(observed, ending)
         return ending is not None
     finally:
         driver.forget()
+
+
+def _note_ending(observed: Observed, ending: Ending) -> None:
+    """How the run has ended."""
+    match ending:
+        case Answered():
+            observed.ends("completed", failed=False)
+        case Failed():
+            observed.ends(ending.error_class, failed=True)
+        case Cancelled():
+            observed.ends("cancelled", failed=False)
+        case _ as never:
+            assert_never(never)
 
 
 async def _ending(

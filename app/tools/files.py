@@ -13,8 +13,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from app.tools.folders import PATH_CHARS_MAX, WorkFolders, kind_of, open_file, parent_of
-from app.tools.read_upload import Upload, decoded
-from app.tools.tool import Tool, ToolContext, ToolError, make_tool
+from app.tools.read_upload import ReadUpload, Upload, decoded, no_upload
+from app.tools.tool import InvalidArguments, Tool, ToolContext, ToolError, make_tool
 
 WRITE_BYTES_MAX = 1024 * 1024
 READ_BYTES_MAX = 10 * 1024 * 1024
@@ -55,13 +55,27 @@ class ReadArguments(Struct, frozen=True, forbid_unknown_fields=True):
 
 class WriteArguments(Struct, frozen=True, forbid_unknown_fields=True):
     path: Path_
-    content: Annotated[
-        str, Meta(description="The whole content; what was there is replaced", max_length=WRITE_BYTES_MAX)
-    ]
+    content: (
+        Annotated[
+            str, Meta(description="The whole content; what was there is replaced", max_length=WRITE_BYTES_MAX)
+        ]
+        | None
+    ) = None
+    upload: (
+        Annotated[
+            str,
+            Meta(
+                description="Instead of content: name of an attached file, of whatever kind, to copy",
+                min_length=1,
+                max_length=PATH_CHARS_MAX,
+            ),
+        ]
+        | None
+    ) = None
 
 
-def tools(folders: WorkFolders) -> list[Tool]:
-    """The three of them, on the conversation's own folder."""
+def tools(folders: WorkFolders, read_upload: ReadUpload) -> list[Tool]:
+    """The three of them, on the conversation's own folder. `write_file` also brings attached files there."""
 
     def folder(context: ToolContext) -> Path:
         return folders.folder(context.owner, context.conversation_id)
@@ -73,7 +87,14 @@ def tools(folders: WorkFolders) -> list[Tool]:
         return await asyncio.to_thread(page_of, folder(context), arguments)
 
     async def write_file(arguments: WriteArguments, context: ToolContext) -> str:
-        return await asyncio.to_thread(write, folder(context), arguments.path, arguments.content)
+        if (arguments.content is None) == (arguments.upload is None):
+            raise InvalidArguments("write_file needs either content or upload.")
+        if arguments.upload is None:
+            return await asyncio.to_thread(write, folder(context), arguments.path, arguments.content or "")
+        upload = await read_upload(context.owner, context.conversation_id, arguments.upload)
+        if upload is None:
+            raise no_upload(arguments.upload)
+        return await asyncio.to_thread(save_bytes, folder(context), arguments.path, upload.data)
 
     return [
         make_tool(
@@ -92,7 +113,8 @@ def tools(folders: WorkFolders) -> list[Tool]:
         ),
         make_tool(
             "write_file",
-            "Writes a text file of this conversation, a new one or in place of the old one.",
+            "Writes a text file of this conversation, a new one or in place of the old one; or copies an attached file "
+            "there, for the shell.",
             WriteArguments,
             write_file,
             effect="idempotent",
@@ -140,6 +162,11 @@ def write(folder: Path, path: str, content: str) -> str:
     data = content.encode("utf-8", "replace")
     if len(data) > WRITE_BYTES_MAX:
         raise ToolError(f"A file may have {WRITE_BYTES_MAX} bytes, this content has {len(data)}; split it.")
+    return save_bytes(folder, path, data)
+
+
+def save_bytes(folder: Path, path: str, data: bytes) -> str:
+    """As `write`, for bytes of any kind."""
     full = sum(1 for _ in islice(_files(folder), FILES_MAX)) == FILES_MAX
     try:
         with parent_of(folder, path, create=not full) as (parent, name):

@@ -26,8 +26,8 @@ class Upload(Struct, frozen=True):
     data: bytes
 
 
-ReadUpload = Callable[[str, str], Awaitable[Upload | None]]
-"""Owner, and the file's stored name or file name; None if the owner has no such file."""
+ReadUpload = Callable[[str, str, str], Awaitable[Upload | None]]
+"""Owner, conversation, and the file's stored name or file name; None if there is none that the conversation may use."""
 
 
 class ReadUploadArguments(Struct, frozen=True, forbid_unknown_fields=True):
@@ -38,11 +38,9 @@ class ReadUploadArguments(Struct, frozen=True, forbid_unknown_fields=True):
 
 def tool(read: ReadUpload) -> Tool:
     async def read_page(arguments: ReadUploadArguments, context: ToolContext) -> str:
-        upload = await read(context.owner, arguments.name)
+        upload = await read(context.owner, context.conversation_id, arguments.name)
         if upload is None:
-            raise ToolError(
-                f"There is no uploaded file {arguments.name!r}; use the name as it was given in the message."
-            )
+            raise no_upload(arguments.name)
         return await asyncio.to_thread(page_of, upload, arguments.offset, arguments.limit)
 
     return make_tool(
@@ -52,6 +50,11 @@ def tool(read: ReadUpload) -> Tool:
         read_page,
         effect="pure",
     )
+
+
+def no_upload(name: str) -> ToolError:
+    """There is none that the conversation may use."""
+    return ToolError(f"There is no uploaded file {name!r}; use the name as it was given in the message.")
 
 
 def page_of(upload: Upload, offset: int, limit: int) -> str:

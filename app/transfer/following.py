@@ -35,7 +35,7 @@ def _said(recorded: Recorded) -> str:
             | ev.MessageInterrupted(content=text)
         ):
             return text
-        case ev.MessageImported(message=message):
+        case ev.MessageImported(message=message) | ev.MessageAdded(message=message):
             return bytes(message).decode()
         case ev.ConversationImported(source_id=text) | ev.ConversationCreated(conversation_id=text):
             return text

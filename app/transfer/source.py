@@ -4,7 +4,7 @@ Values are checked but not changed: every message, and every other field of a li
 """
 
 import re
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -19,7 +19,7 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _HINTS = (
     (re.compile(r"^id$"), "give every conversation an id of 1-200 printable characters without '/'"),
     (re.compile(r"^messages$"), "give the conversation's messages as a list of objects"),
-    (re.compile(r"\.role$"), "use developer, system, user, assistant or tool"),
+    (re.compile(r"\.role$"), "use developer, system, user, assistant, tool or function"),
     (re.compile(r"\.content\b"), "use a string, null, or a list of parts, each an object with a type"),
     (
         re.compile(r"\.tool_calls\b"),
@@ -60,7 +60,7 @@ class _Part(msgspec.Struct):
 
 
 class _Message(msgspec.Struct):
-    role: Role
+    role: Role | Literal["function"]
     content: str | list[_Part] | None = None
     name: str | None = None
     tool_call_id: str | None = None

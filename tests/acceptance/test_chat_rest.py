@@ -18,7 +18,7 @@ async def test_a_session_is_opened_listed_read_and_closed(client: httpx.AsyncCli
     response = await client.post("/chat/sessions", json=body)
     made = response.json()
     assert response.status_code == 201
-    assert made.keys() == {"session_id", "agent_name", "status", "metadata", "created_at", "updated_at"}
+    assert made.keys() >= {"session_id", "agent_name", "status", "metadata", "created_at", "updated_at"}
     assert (made["agent_name"], made["status"]) == ("assistant", "active")
     assert made["metadata"] == {"from": "a test", "nested": [1, "NUL \N{REPLACEMENT CHARACTER}"]}
     path = f"/chat/sessions/{made['session_id']}"
@@ -101,7 +101,7 @@ async def test_bad_sessions_get_a_sentence(
     ("body", "status"),
     [
         ({"content": "  "}, 400),
-        ({"content": "x", "role": "assistant"}, 400),
+        ({"content": "x", "role": "robot"}, 400),
         ({"content": "x", "execution_mode": "magic"}, 501),
         ({"content": "x" * 300_000}, 413),
     ],

@@ -261,7 +261,12 @@ async def test_keys_heartbeat_and_owners(server: TestServer, tmp_path: Path) -> 
     """As on the portal's socket: 4001 without a key, 1000 after silence; somebody else's session does not exist."""
     users = (("ana", "member"), ("bob", "member"), ("eve", "auditor"))
     keys = [{"key": f"key-of-{user}-0123456789", "user": user, "role": role} for user, role in users]
-    settings = {"model": script(tmp_path, []), "api_keys": json.dumps(keys), "heartbeat_seconds": "1"}
+    settings = {
+        "model": script(tmp_path, []),
+        "api_keys": json.dumps(keys),
+        "heartbeat_seconds": "1",
+        "auth_seconds": "0.2",
+    }
     with server.database() as dsn, running_service(tmp_path, dsn, **settings) as service:
         ana, bob = ({"X-API-Key": f"key-of-{user}-0123456789"} for user in ("ana", "bob"))
         async with service.client(headers=ana) as client:

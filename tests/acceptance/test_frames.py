@@ -1,4 +1,4 @@
-"""Which test has seen which row of the wire contract: sections 1, 2, 4, 5 and 6, as far as runs are concerned.
+"""Which test has seen which row of the wire contract: sections 1 to 7, as far as runs are concerned.
 
 The table is checked: every test in it exists, every frame that the sockets' code can send or take is in it, and every
 route of these surfaces too. What it names are tests over real sockets and REST of the real server.
@@ -12,13 +12,17 @@ import pytest
 from litestar import Router
 from litestar.handlers import HTTPRouteHandler
 
-from app.api import chat_socket, portal_socket
+from app.api import chat_socket, portal_socket, task_socket
 from app.api.chat import chat_router
 from app.api.chat_wire import AS_FRAMES
 from app.api.meeting_wire import FRAMES
+from app.api.notifications import notifications_router, users_notifications_router
 from app.api.portal import portal_router
 from app.api.portal_stream import portal_stream_router
+from app.api.reminders import reminders_router
 from app.api.requests import requests_router
+from app.api.session_agents import agents_router
+from app.api.tasks import tasks_router
 from app.api.uploads import uploads_router
 from app.core.steps import NAMES
 
@@ -40,6 +44,9 @@ PORTAL_REST = {
     "GET /portal/conversations": "test_portal_rest::test_titles_are_cut_and_newest_come_first",
     "GET /portal/conversations/{}": "test_portal_rest::test_chat_waits_for_the_whole_turn",
     "GET /portal/conversations/{} steps": "test_chat_people::test_a_reload_shows_the_question_and_its_answer",
+    "PATCH /portal/conversations/{}": (
+        "test_session_store::test_a_title_is_neither_lost_nor_overwritten_while_messages_come_in_on_two_nodes"
+    ),
     "DELETE /portal/conversations/{}": (
         "test_portal_rest::test_a_deleted_conversation_is_gone_from_the_views_and_stays_in_the_log"
     ),
@@ -57,13 +64,114 @@ CHAT_REST = {
         "test_chat_rest::test_execution_mode_plan_exec_runs_with_phases"
     ),
     "POST /chat/sessions/{}/messages error_struct": "test_chat_rest::test_the_answer_of_the_last_tier_says_so",
+    "POST /chat/sessions/{}/messages 400 at every door": (
+        "test_session_store::test_a_closed_session_takes_no_message_through_any_door"
+    ),
     "POST /chat/upload": "test_portal_rest::test_an_uploaded_text_is_kept_and_given_back_as_an_attachment",
+    "POST /chat/upload 413 while reading": (
+        "test_uploads::test_a_body_without_end_is_refused_before_its_end"
+    ),
+    "POST /chat/upload sniffed type": "test_uploads::test_the_type_is_what_the_bytes_are",
+    "POST /chat/upload sanitised name": "test_uploads::test_names_that_lead_elsewhere_lead_nowhere",
+    "POST /chat/upload malformed": "test_uploads::test_what_is_no_form_is_told_so",
+    "POST /chat/upload conversation_id": "test_uploads::test_a_tool_reads_what_its_conversation_may_use",
+    "GET /chat/uploads": "test_uploads::test_files_are_listed_newest_first_a_page_at_a_time",
     "GET /chat/uploads/{}": "test_portal_rest::test_an_uploaded_text_is_kept_and_given_back_as_an_attachment",
+    "GET /chat/uploads/{} 404": "test_uploads::test_somebody_elses_file_looks_as_if_it_did_not_exist",
+    "HEAD /chat/uploads/{}": "test_uploads::test_a_download_is_an_attachment_with_safe_headers",
+}
+PUSH = "test_push::test_a_push_reaches_every_socket_of_the_user_on_both_nodes"
+PUSH_REST = {
+    "POST /users/{}/notifications": PUSH,
+    "POST /users/{}/notifications 404": "test_push::test_who_may_not_send_or_sends_nonsense_is_told_so",
+    "POST /users/{}/notifications twice": "test_push::test_sent_twice_under_one_id_is_sent_once",
+    "kept until the next connection": (
+        "test_push::test_what_comes_while_nobody_is_there_is_kept_until_the_next_connection"
+    ),
+    "GET /notifications": "test_push::test_many_notifications_reach_a_socket_in_order_and_once",
+    "GET /notifications of somebody else": ("test_push::test_admins_and_auditors_read_what_others_were_sent"),
+    "POST /reminders": "test_push::test_a_reminder_is_told_once_on_both_nodes",
+    "POST /reminders agent_name": "test_push::test_a_schedule_asks_its_agent",
+    "POST /reminders 400": "test_push::test_a_reminder_that_cannot_be_is_told_so",
+    "due while nothing ran": ("test_push::test_what_was_due_while_no_server_was_there_is_told_at_the_start"),
+    "GET /reminders": "test_push::test_reminders_are_listed_read_and_cancelled_by_their_owner",
+    "GET /reminders/{}": "test_push::test_a_reminder_is_told_once_on_both_nodes",
+    "DELETE /reminders/{}": "test_push::test_reminders_are_listed_read_and_cancelled_by_their_owner",
+}
+STORE_REST = {
+    "owner, title, usage": "test_session_store::test_a_session_says_what_it_has_used",
+    "PATCH /chat/sessions/{}": (
+        "test_session_store::test_a_title_is_neither_lost_nor_overwritten_while_messages_come_in_on_two_nodes"
+    ),
+    "PATCH /chat/sessions/{} metadata": "test_session_store::test_metadata_is_replaced_and_has_a_limit",
+    "POST /chat/sessions/{}/messages of all roles": (
+        "test_session_store::test_a_message_of_any_other_role_is_added_and_the_agent_is_shown_it_next"
+    ),
+    "POST /chat/sessions/{}/messages malformed": (
+        "test_session_store::test_a_bad_message_gets_a_sentence_and_nothing_is_stored"
+    ),
+    "POST /chat/sessions/{}/openai-messages": (
+        "test_session_store::test_many_messages_are_added_at_once_all_or_none_and_once"
+    ),
+    "GET /chat/sessions/{}/openai-messages": (
+        "test_session_store::test_openai_messages_of_every_kind_of_run"
+    ),
+    "GET /chat/sessions/{}/openai-messages as they were": (
+        "test_session_store::test_real_conversations_go_in_and_come_out_unchanged"
+    ),
+    "GET /chat/sessions total count and pages": (
+        "test_session_store::test_sessions_are_listed_newest_first_a_page_at_a_time_with_their_number"
+    ),
+    "GET /agents": ("test_session_store::test_agents_say_what_they_have_done_and_have_to_do_for_a_user"),
+    "somebody else's": (
+        "test_session_store::test_somebody_elses_session_does_not_exist_and_auditors_and_admins_may_look"
+    ),
+}
+TASKS_REST = {
+    "GET /tasks": "test_tasks_rest::test_the_list_is_filtered_and_paged",
+    "GET /tasks 400": "test_tasks_rest::test_a_list_that_cannot_be_had_is_400_and_says_why",
+    "GET /tasks/{}": "test_tasks_rest::test_a_task_is_started_without_a_socket_and_goes_on_unwatched",
+    "GET /tasks/{} 404": "test_tasks_rest::test_what_is_no_task_is_404",
+    "POST /tasks": "test_tasks_rest::test_a_task_is_started_without_a_socket_and_goes_on_unwatched",
+    "POST /tasks input_data": (
+        "test_tasks_rest::test_what_a_client_calls_its_input_is_shown_to_the_agent_and_kept"
+    ),
+    "POST /tasks that starts nothing": "test_tasks_rest::test_a_task_that_cannot_be_started_leaves_nothing",
+    "POST /tasks/{}/cancel once ended": "test_tasks_rest::test_a_task_is_cancelled_over_rest",
+    "somebody else's": "test_tasks_owners::test_somebody_elses_task_looks_as_if_there_was_none",
     "POST /tasks/{}/reply": (
         "test_chat_people::test_a_task_waits_while_its_question_is_open_and_is_answered_over_rest_on_another_node"
     ),
     "POST /tasks/{}/confirm": "test_chat_people::test_a_confirmation_is_given_over_rest",
     "POST /tasks/{}/cancel": "test_chat_people::test_a_task_that_waits_is_cancelled_over_rest",
+}
+TASK_TAKES = {
+    "cancel": "test_tasks_socket::test_cancel_from_any_watcher_ends_the_task_for_all",
+    "cancel by who may not": (
+        "test_tasks_owners::test_an_auditor_watches_and_changes_nothing_and_an_admin_may_end_it"
+    ),
+    "reply": "test_tasks_socket::test_a_question_is_answered_by_any_watcher",
+    "confirmation_reply": "test_tasks_socket::test_a_call_is_agreed_to_by_a_watcher",
+    "ping": "test_tasks_socket::test_a_task_is_told_step_by_step_with_its_result",
+    "not JSON, unknown": "test_tasks_socket::test_bad_frames_are_answered_and_do_no_harm",
+    "nothing for too long, no key": (
+        "test_tasks_owners::test_a_silent_client_is_closed_with_1000_and_without_a_key_with_4001"
+    ),
+    "no task": "test_tasks_socket::test_what_is_no_task_or_cursor_gets_one_sentence_and_4004",
+    "?after=": "test_tasks_socket::test_a_resume_at_any_frame_repeats_nothing_and_misses_nothing",
+    "?after= that cannot be": ("test_tasks_socket::test_a_cursor_that_cannot_be_resumed_begins_at_the_start"),
+}
+TASK_SENDS = {
+    "connected": "test_tasks_socket::test_a_task_is_told_step_by_step_with_its_result",
+    "step": "test_tasks_socket::test_a_task_is_told_step_by_step_with_its_result",
+    "step of a team": "test_tasks_socket::test_the_frames_of_a_team_are_steps",
+    "result": "test_tasks_socket::test_a_task_is_told_step_by_step_with_its_result",
+    "result to everybody once": (
+        "test_tasks_socket::test_every_watcher_on_two_nodes_is_told_every_frame_once"
+    ),
+    "result cancelled": "test_tasks_socket::test_cancel_from_any_watcher_ends_the_task_for_all",
+    "error": "test_tasks_socket::test_a_failed_task_ends_with_one_sentence",
+    "pong": "test_tasks_socket::test_a_task_is_told_step_by_step_with_its_result",
 }
 PORTAL_TAKES = {
     "chat": "test_portal_socket::test_a_turn_is_told_step_by_step",
@@ -88,6 +196,7 @@ PORTAL_SENDS = {
     "result steered": "test_chat_people::test_a_message_to_a_busy_task_is_heard_by_it",
     "error": "test_portal_socket::test_a_model_error_ends_as_one_sentence",
     "pong": "test_portal_socket::test_bad_frames_are_answered_and_do_no_harm",
+    "notification": PUSH,
 }
 CHAT_TAKES = {
     "message": "test_chat_socket::test_a_turn_is_told_step_by_step",
@@ -114,6 +223,9 @@ CHAT_SENDS = {
     "thinking": "test_chat_socket::test_a_turn_is_told_step_by_step",
     "token": "test_chat_socket::test_tokens_of_what_can_only_be_an_answer_come_while_it_is_written",
     "token, never what is thinking": "test_chat_modes::test_rewoo_plans_and_solves",
+    "token, of a last call while it comes": (
+        "test_chat_final::test_the_last_call_of_a_mode_is_told_while_it_comes_and_earlier_ones_are_not"
+    ),
     "step": "test_chat_socket::test_a_turn_is_told_step_by_step",
     "step turn.draft": (
         "test_chat_socket::test_what_may_still_be_thinking_comes_as_a_draft_to_who_asks_for_it"
@@ -137,6 +249,7 @@ CHAT_SENDS = {
     "result steered": "test_chat_people::test_a_message_to_a_busy_task_is_heard_by_it",
     "error": "test_chat_socket::test_a_model_error_ends_as_one_sentence",
     "pong": "test_chat_socket::test_bad_frames_are_answered_and_do_no_harm",
+    "notification": PUSH,
 }
 STEPS = {
     "thinking": "test_portal_socket::test_a_turn_is_told_step_by_step",
@@ -237,9 +350,14 @@ TABLE = {
     "2 Sessions, REST": CHAT_REST,
     "2 Sessions, client sends": CHAT_TAKES,
     "2 Sessions, server sends": CHAT_SENDS,
+    "3 Tasks, REST": TASKS_REST,
+    "3 Tasks, client sends": TASK_TAKES,
+    "3 Tasks, server sends": TASK_SENDS,
     "4 Boards and teams": MEETINGS,
     "5 Routing": ROUTING,
     "6 Long-running tools": OPERATIONS,
+    "7 Sessions as a store": STORE_REST,
+    "9 Users, pushes and reminders": PUSH_REST,
 }
 
 
@@ -298,14 +416,19 @@ def test_every_row_names_a_test_that_is_there(section: str, row: str, test: str)
 @pytest.mark.parametrize(
     ("rows", "there"),
     [
-        (PORTAL_SENDS, sent_by("portal_socket", "portal_wire", "socket_loop", "sockets")),
-        (CHAT_SENDS, sent_by("chat_socket", "chat_wire", "socket_loop", "sockets") | AS_FRAMES),
+        (PORTAL_SENDS, sent_by("portal_socket", "portal_wire", "socket_loop", "sockets", "push")),
+        (CHAT_SENDS, sent_by("chat_socket", "chat_wire", "socket_loop", "sockets", "push") | AS_FRAMES),
         (PORTAL_TAKES, set(portal_socket.KINDS)),
         (CHAT_TAKES, set(chat_socket.KINDS)),
         (STEPS, steps_of_turns() | set(NAMES) | {"expert_silent"}),
         (MEETINGS, set(FRAMES)),
         (PORTAL_REST, routes((portal_router, portal_stream_router))),
-        (CHAT_REST, routes((chat_router, requests_router, uploads_router))),
+        (CHAT_REST | STORE_REST, routes((chat_router, uploads_router))),
+        (STORE_REST, routes((agents_router,))),
+        (TASKS_REST, routes((tasks_router, requests_router))),
+        (PUSH_REST, routes((users_notifications_router, notifications_router, reminders_router))),
+        (TASK_TAKES, set(task_socket.KINDS)),
+        (TASK_SENDS, sent_by("task_socket", "socket_loop")),
     ],
 )
 def test_whatever_can_be_sent_or_called_is_in_the_table(rows: dict[str, str], there: set[str]) -> None:

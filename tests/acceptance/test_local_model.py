@@ -10,7 +10,9 @@ import pytest
 import pytest_asyncio
 
 from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolSpec
-from app.gateway.local import LocalModel
+from app.core.team_plan import parse_plan
+from app.core.team_shapes import plan_shape
+from app.gateway.local import BRIEF_TOKENS_MAX, READ_PER_TOKEN, LocalModel
 from app.gateway.local_engine import (
     CANCELLED,
     Completion,
@@ -20,6 +22,7 @@ from app.gateway.local_engine import (
     find_weights,
 )
 from app.gateway.model import ModelError, TextDelta
+from tests.support.teams import EXPERTS
 
 
 def installed() -> bool:
@@ -123,6 +126,23 @@ async def test_close_ends_what_is_running(model: LocalModel) -> None:
         [event async for event in events]
     with pytest.raises(ModelError, match="shut down"):
         await answer_of(model, asked("Hello"))
+
+
+async def test_a_plan_of_its_shape_is_valid_whatever_the_model_makes_of_the_task(model: LocalModel) -> None:
+    """Guard: the grammar of `answer_body`."""
+    for task in ("Write a guide for visitors of our village.", "17 * 23, 请用中文回答"):
+        messages = (ChatMessage("user", f"{task}\n\n[Plan the team's work]"),)
+        answer = await answer_of(model, ModelRequest(messages, shape=plan_shape(EXPERTS)))
+        plan = parse_plan(answer.text, EXPERTS)
+        assert [bool(phase.depends_on) for phase in plan.phases] == [False, False, True]
+        assert not plan.unknown_owners
+
+
+async def test_what_is_asked_for_in_brief_is_brief_and_read_for_in_part(model: LocalModel) -> None:
+    asking = (ChatMessage("user", "The weather is nice. " * 300 + "Write a long story about a fox."),)
+    answer = await answer_of(model, ModelRequest(asking, brief=True))
+    assert answer.usage.completion_tokens <= BRIEF_TOKENS_MAX
+    assert answer.usage.prompt_tokens <= READ_PER_TOKEN * BRIEF_TOKENS_MAX
 
 
 async def test_two_answers_at_once(model: LocalModel) -> None:

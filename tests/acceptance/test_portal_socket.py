@@ -217,6 +217,7 @@ async def test_keys_heartbeat_and_chinese(dsn: str, tmp_path: Path) -> None:
         "model": script(tmp_path, []),
         "api_keys": json.dumps(keys),
         "heartbeat_seconds": "1",
+        "auth_seconds": "0.2",
         "locale": "zh",
     }
     with running_service(tmp_path, dsn, **settings) as service:

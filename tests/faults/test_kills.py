@@ -1,7 +1,8 @@
 """A real service that is killed with SIGKILL at every append and at random, and one whose Postgres is restarted.
 
 No acknowledged message is lost, no event is there twice, every run ends once and as if nothing had happened, `once`
-tools never take effect twice, and a run goes on within its lease and 5 s. `docs/kills.md` tells how it is done.
+tools never take effect twice, no speech of a board is given twice and no phase of a team done twice, and a run goes on
+within its lease and 5 s. `docs/kills.md` tells how it is done.
 Guards: the recorded intent of a `once` call (`Driver._may_have_begun`), the lease's epoch, ids derived from the run.
 """
 
@@ -36,6 +37,7 @@ async def test_a_killed_service_goes_on_as_if_nothing_had_happened(
     show_table(report.table())
     assert report.failures == []
     assert report.kills >= KILLS
+    assert report.rounds, "each append of each scenario was a target"
     assert set(report.lines) == {scenario.mode for scenario in SCENARIOS}
     assert all(line.kills.keys() == {"before", "after", "random"} for line in report.lines.values())
     assert sum(line.unknown for line in report.lines.values()), "some outcome was lost"

@@ -116,7 +116,7 @@ def test_a_broken_line_is_named_and_loses_nothing_else(
     assert result.stdout == "3 conversations imported (3 messages), 0 were there already, 2 failed.\n"
     assert "line 2: not valid JSON" in result.stderr
     assert "line 5: messages[1].role: " in result.stderr
-    assert "use developer, system, user, assistant or tool" in result.stderr
+    assert "use developer, system, user, assistant, tool or function" in result.stderr
     assert {stream for stream, _ in events(dsn)} == {f"conversation/local/c{number}" for number in (1, 2, 4)}
     file.write_bytes(
         file.read_bytes().replace(b"robot", b"tool_").replace(b"tool_", b"user").replace(b"{oops\n", b"")

@@ -5,7 +5,8 @@ from uuid import UUID
 import msgspec
 
 from app.core import events as ev
-from projections import sessions, tasks, transcript
+from projections import sessions_reads as sessions
+from projections import tasks, transcript
 from projections.runner import ProjectionRunner
 from tests.support.projected import START, Book, reads, requested, task, write
 

@@ -16,6 +16,7 @@ CLOSES = {
     "model.failed": "model.called",
     "tool.returned": "tool.called",
     "tool.effect_unknown": "tool.called",
+    "run.child_ended": "run.child_awaited",
 }
 SHOWN_AS = {
     "routing": "run.requested",

@@ -25,7 +25,7 @@ import projections.reads as reads
 from app.log import connections
 from app.settings import Settings, check
 from app.telemetry import configure_logs
-from tests.kills.tools import Effects, toolbox
+from tests.kills.tools import Effects, hold_answers, toolbox
 from tests.kills.trap import Start, Trap, lay
 
 LOG_CONNECTIONS_MAX = 2
@@ -129,6 +129,7 @@ def serve(start: Start, prepared: Prepared, told: int) -> None:
     configure_logs(settings.log_level)
     lay(Trap(Path(start.trap)))
     effects = Effects(Path(start.effects))
+    hold_answers(effects)
 
     async def open_tools(*_: Any) -> Any:
         return toolbox(effects, settings.human_deadline_seconds)

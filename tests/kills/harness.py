@@ -15,6 +15,7 @@ from app.runs.ledger import patiently
 from tests.kills.checks import Broken, check_conversation, check_log, demand
 from tests.kills.client import Client
 from tests.kills.lane import LEASE_SECONDS, Lane
+from tests.kills.meeting_checks import check_meetings
 from tests.kills.minutes import Row, difference, minutes, unknown
 from tests.kills.report import Report, takeovers
 from tests.kills.scenarios import Scenario
@@ -152,13 +153,15 @@ class Harness:
                 await run.playing
             events = await recorded(lane, run.client)
             tasks = sum(one.type == "run.requested" for one in events)
-            check_conversation(events, run.client, lane.effects, tasks)
+            await self._check(lane, run, events, tasks)
             found.append((lane.trap.count, events))
-        (appends, plain), (_, forgetful) = found[0], found[-1]
+        (_, plain), (_, forgetful) = found[0], found[-1]
+        appends = max(appends for appends, _ in found)
         tasks = sum(one.type == "run.requested" for one in plain)
         self._references[scenario.name] = Reference(
-            appends, tasks, minutes(plain, keys=scenario.keys), minutes(forgetful, keys=scenario.keys)
+            appends, tasks, _minutes(scenario, plain), _minutes(scenario, forgetful)
         )
+        self._report.lines[scenario.mode].appends += appends
 
     async def _kill(self, scenario: Scenario, targets: Sequence[Target], lane: Lane) -> None:
         await self._ready(lane, scenario)
@@ -265,10 +268,10 @@ class Harness:
             async with asyncio.timeout(RUN_SECONDS_MAX):
                 await run.playing
             events = await recorded(lane, run.client)
-            check_conversation(events, run.client, lane.effects, reference.tasks)
+            await self._check(lane, run, events, reference.tasks)
             lost = unknown(events)
             expected = reference.forgotten if lost else reference.plain
-            found = minutes(events, keys=scenario.keys)
+            found = _minutes(scenario, events)
             demand(found == expected, f"goes on differently:\n{difference(expected, found)}")
             taken_over = takeovers(events, lane.kills)
             demand(max(taken_over, default=0.0) <= TAKEOVER_SECONDS_MAX, f"takeover after {taken_over} s")
@@ -283,8 +286,16 @@ class Harness:
         else:
             report.ended(scenario.mode, unknown=lost, takeovers=taken_over)
 
+    async def _check(self, lane: Lane, run: Run, events: Sequence[Recorded], tasks: int) -> None:
+        check_conversation(events, run.client, lane.effects, tasks)
+        await patiently(partial(check_meetings, lane.reader, events, run.client))
+
     def _chance(self, appends: int) -> Target:
         return Target(self._dice.randint(1, appends), self._dice.choice(("before", "after")))
+
+
+def _minutes(scenario: Scenario, events: Sequence[Recorded]) -> list[list[Row]]:
+    return minutes(events, keys=scenario.keys, any_order=scenario.any_order)
 
 
 def _arm(lane: Lane, target: Target, stream: str) -> None:

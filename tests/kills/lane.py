@@ -16,6 +16,7 @@ import msgspec
 import psutil
 
 from app.log.read import LogReader
+from tests.kills.meetings import EXPERTS
 from tests.kills.scenarios import RULES, SKILLS
 from tests.kills.tools import Effects
 from tests.kills.trap import Start, Trap
@@ -30,6 +31,10 @@ description: For the kill harness.
 mode: {mode}
 ---
 Goal: to be killed and to go on.
+"""
+EXPERT = """name = "{name}"
+persona = "You take part in the meetings of the kill harness."
+is_moderator = {moderates}
 """
 
 
@@ -145,9 +150,14 @@ class Lane:
         return self.folder / "output"
 
     def errors(self) -> list[str]:
-        """What they wrote that is more than a warning."""
+        """What they wrote that is more than a warning. Lines of two threads may stand on one, with an empty one behind."""
         lines = self.output.read_text(encoding="utf-8").splitlines() if self.output.exists() else []
-        return [line for line in lines if '"level": "warning"' not in line]
+        more = ('"level": "error"', '"level": "critical"')
+        return [
+            line
+            for line in lines
+            if line and ('"level": "warning"' not in line or any(level in line for level in more))
+        ]
 
     @property
     def victim(self) -> Victim:
@@ -166,6 +176,7 @@ class Lane:
             "data_dir": str(self.folder),
             "model": f"scripted:{self._forks.folder / 'rules.json'}",
             "skills_dirs": [str(self._forks.folder / "skills")],
+            "experts_dir": str(self._forks.folder / "experts"),
             "lease_seconds": LEASE_SECONDS,
             "log_level": "warning",
             **settings,
@@ -251,6 +262,12 @@ async def running_forks(folder: Path) -> AsyncGenerator[Forks]:
         (folder / "skills" / name).mkdir(parents=True)
         (folder / "skills" / name / "SKILL.md").write_text(
             SKILL.format(name=name, mode=mode), encoding="utf-8"
+        )
+    (folder / "experts").mkdir()
+    for id, name in EXPERTS.items():
+        moderates = "true" if id == next(iter(EXPERTS)) else "false"
+        (folder / "experts" / f"{id}.toml").write_text(
+            EXPERT.format(name=name, moderates=moderates), encoding="utf-8"
         )
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.kills.forks"),

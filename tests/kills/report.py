@@ -9,13 +9,15 @@ import msgspec
 
 from app.core.envelope import Recorded
 
-HEADINGS = ("mode", "before", "after", "random", "runs", "resumed", "unknown", "takeover max")
+HEADINGS = ("mode", "appends", "before", "after", "random", "runs", "resumed", "unknown", "takeover max")
 Moment = str
 
 
 class Line(msgspec.Struct):
-    """Of one mode. `kills` by moment: `random` are those that met such a run under load. `takeovers` in seconds."""
+    """Of one mode. `appends` of its scenarios; `kills` by moment: `random` are those that met such a run under load.
+    `takeovers` in seconds."""
 
+    appends: int = 0
     kills: dict[Moment, int] = {}
     runs: int = 0
     resumed: int = 0
@@ -25,14 +27,23 @@ class Line(msgspec.Struct):
     def cells(self, name: str) -> tuple[str, ...]:
         takeover = f"{max(self.takeovers):.2f} s" if self.takeovers else "-"
         kills = (str(self.kills.get(moment, 0)) for moment in ("before", "after", "random"))
-        return (name, *kills, str(self.runs), str(self.resumed), str(self.unknown), takeover)
+        return (
+            name,
+            str(self.appends),
+            *kills,
+            str(self.runs),
+            str(self.resumed),
+            str(self.unknown),
+            takeover,
+        )
 
 
 class Report(msgspec.Struct):
-    """`kills`: processes that died by SIGKILL. `missed`: runs that ended before the append at which one was meant.
-    `events`: in all logs."""
+    """`kills`: processes that died by SIGKILL. `rounds`: how often each append of each scenario was a target, before
+    and after. `missed`: runs that ended before the append at which a kill was meant. `events`: in all logs."""
 
     kills: int = 0
+    rounds: int = 0
     missed: int = 0
     events: int = 0
     lines: dict[str, Line] = msgspec.field(default_factory=lambda: defaultdict(Line))

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from tests.kills.client import Client
+from tests.kills.meetings import RULES as MEETING_RULES
+from tests.kills.meetings import calls_a_team, sits_on_a_board
 
 Rules = list[dict[str, Any]]
 Play = Callable[[Client], Awaitable[None]]
@@ -15,7 +17,7 @@ class Scenario(msgspec.Struct, frozen=True):
     """`play` is what the person does. `mode`: of the table. `once`: the run calls a tool that may not be repeated.
 
     `keys`: digests of what is asked for are the same in every run; not where ids or offsets are part of it.
-    `settings`: of the process.
+    `any_order`: phases of a team end in whichever order they do. `settings`: of the process.
     """
 
     name: str
@@ -23,6 +25,7 @@ class Scenario(msgspec.Struct, frozen=True):
     play: Play
     once: bool = False
     keys: bool = True
+    any_order: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
 
@@ -116,6 +119,8 @@ SCENARIOS = (
     Scenario("queue", "react", queues),
     Scenario("cancel", "react", cancels),
     Scenario("steered", "react", steers, settings=(("busy", "steer"),)),
+    Scenario("board", "board", sits_on_a_board),
+    Scenario("team", "team", calls_a_team, once=True, any_order=True),
 )
 
 SKILLS = {
@@ -152,6 +157,7 @@ Plan: all together
 #E5 = note[{"text": "#E1 and #E2 and #E3"}]"""
 
 RULES: Rules = [
+    *MEETING_RULES,
     *within(
         "kills-rewoo",
         rule(PLAN, last_user_contains="first write a plan"),

@@ -3,19 +3,25 @@
 import asyncio
 import os
 from collections.abc import Callable
+from contextvars import ContextVar
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 
 from app.core.events import Effect as EffectClass
+from app.gateway import scripted
+from app.runs import effects as carried
 from app.runs.ears import Ears
 from app.runs.effects import EFFECT_UNKNOWN
+from app.runs.record import Closed
 from app.tools import ask_human, calculator
 from app.tools.tool import Tool, ToolContext, ToolError, make_tool
 from app.tools.toolbox import ToolBox
 
 ONCE = frozenset({"pay", "send", "ship", "deliver"})
+GATE = "gate"
+"""In the script, instead of a file: the gate of the conversation whose run is answered."""
 GATE_SECONDS_MAX = 60.0
 POLL_SECONDS = 0.01
 
@@ -44,11 +50,14 @@ class Effects:
         for name in ("effects", "gates", "unknown"):
             (folder / name).mkdir(parents=True, exist_ok=True)
 
+    def gate(self, conversation_id: str) -> Path:
+        return self._folder / "gates" / conversation_id
+
     def open_gate(self, conversation_id: str) -> None:
-        (self._folder / "gates" / conversation_id).touch()
+        self.gate(conversation_id).touch()
 
     def is_open(self, conversation_id: str) -> bool:
-        return (self._folder / "gates" / conversation_id).exists()
+        return self.gate(conversation_id).exists()
 
     def forget_outcomes(self, conversation_id: str) -> None:
         (self._folder / "unknown" / conversation_id).touch()
@@ -147,3 +156,19 @@ def hears() -> Callable[[ToolContext], bool]:
         return known is not None and bool(known._said)
 
     return ready
+
+
+def hold_answers(effects: Effects) -> None:
+    """A scripted answer that waits for the file `gate` waits for the gate of the conversation that it is for."""
+    conversation_id: ContextVar[str] = ContextVar("conversation_id")
+    carry_out, wait = carried.Effects.carry_out, scripted.wait_for_file
+
+    async def known(self: carried.Effects, one: carried.Numbered) -> Closed:
+        conversation_id.set(self._conversation_id)
+        return await carry_out(self, one)
+
+    async def wait_for_gate(path: Path) -> None:
+        await wait(effects.gate(conversation_id.get()) if path == Path(GATE) else path)
+
+    carried.Effects.carry_out = known  # type: ignore[method-assign]
+    scripted.wait_for_file = wait_for_gate

@@ -1,4 +1,5 @@
-"""A portal client as existing ones are written: frames in, frames out."""
+"""A portal client as existing ones are written: frames in, frames out. Every frame is held against the AsyncAPI
+document."""
 
 import asyncio
 import json
@@ -8,6 +9,7 @@ from typing import Any
 
 from websockets.asyncio.client import ClientConnection, connect
 
+from tests.support.asyncapi import demand_conforming
 from tests.support.service import Service, decoded
 
 FRAME_SECONDS_MAX = 30
@@ -18,7 +20,8 @@ Frame = dict[str, Any]
 class Portal:
     """One socket. `frames` keeps everything received."""
 
-    def __init__(self, connection: ClientConnection, frame_seconds: float) -> None:
+    def __init__(self, connection: ClientConnection, frame_seconds: float, path: str) -> None:
+        self.path = path
         self.connection = connection
         self.frame_seconds = frame_seconds
         self.frames: list[Frame] = []
@@ -29,6 +32,7 @@ class Portal:
     async def receive(self) -> Frame:
         async with asyncio.timeout(self.frame_seconds):
             frame = decoded(await self.connection.recv())
+        demand_conforming(self.path, frame)
         self.frames.append(frame)
         return frame
 
@@ -54,7 +58,7 @@ async def portal(
     **options: Any,
 ) -> AsyncIterator[Portal]:
     async with connect(service.socket_url + path, **options) as connection:
-        yield Portal(connection, frame_seconds)
+        yield Portal(connection, frame_seconds, path)
 
 
 def steps(frames: list[Frame], name: str) -> list[Frame]:

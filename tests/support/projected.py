@@ -21,6 +21,8 @@ from projections.transcript import Card
 NAMESPACE = UUID("00000000-0000-4000-8000-000000000001")
 START = datetime(2026, 1, 1, tzinfo=UTC)
 STREAM = "conversation/alice/c1"
+CHARGED = ("", "", "sales", "law")
+"""Departments that pay."""
 
 
 def task(number: int) -> UUID:
@@ -138,6 +140,7 @@ _KINDS = (
         "answer",
     ),
     *("interrupt", "complete", "fail", "cancel", "create", "delete", "delete", "unknown", "other"),
+    *("upload", "upload", "forget", "notify", "notify", "delivered", "remind", "remind", "fired", "unremind"),
     *(
         "ask",
         "reply",
@@ -165,6 +168,7 @@ _KINDS = (
         "child",
         "told",
     ),
+    *("add", "add", "title", "describe"),
 )
 _ENDS = ("answer", "interrupt", "complete", "fail", "cancel", "merge")
 _steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
@@ -183,7 +187,8 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
         simple = _in_conversation(kind, number, text, which)
         if kind == "request":
             tasks.append((uuid5(NAMESPACE, f"{scope} {after} {number}"), stream))
-            book.add(requested(text, locale=("en", "zh")[which % 2]), *tasks[-1])
+            paid = {"charged_to": CHARGED[which], "bound": which > 0}
+            book.add(requested(text, locale=("en", "zh")[which % 2], **paid), *tasks[-1])
         elif kind == "operate" and run is not None:
             tasks.append((uuid5(NAMESPACE, f"{scope} {after} {number}"), run_stream))
             children.add(tasks[-1][0])
@@ -195,6 +200,10 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
             book.add(simple, None, stream)
         elif kind == "other":
             book.add(ev.FileUploaded("s", "f", "text/plain", 1, "00"), None, f"user/{scope}")
+        elif kind == "forget":
+            book.add(ev.ConversationDeleted("c"), None, f"conversation/{scope}u/{scope}{which % 2}")
+        elif (personal := _of_user(kind, number, text, which, scope)) is not None:
+            book.add(personal, None, f"user/{scope}u")
         elif run is not None and (meeting := _of_meeting(kind, number, text, which)) is not None:
             if run not in ended | children:  # a meeting says nothing behind its end, and is nobody's child
                 spoken.add(run)
@@ -203,6 +212,28 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
             ended |= {run} if kind in _ENDS else set()
             book.add(_of_run(kind, which, text), run, run_stream)
     return book
+
+
+def _of_user(kind: str, number: int, text: str, which: int, scope: str) -> ev.Event | None:
+    """In the stream of a user."""
+    at = f"2026-02-0{which + 1}T09:00:00Z"
+    match kind:
+        case "upload":
+            conversation = ("", f"{scope}{which % 2}")[which > 1]
+            return ev.FileUploaded(f"s{number}", text, "text/plain", number, "00", conversation)
+        case "notify":
+            message = msgspec.Raw(msgspec.json.encode({"text": text, "n": number}))
+            return ev.UserNotified(f"n{number}", message, ("message", "reminder")[which % 2])
+        case "delivered":
+            return ev.NotificationsDelivered(which * 4)
+        case "remind":
+            return ev.ReminderSet(f"r{which}", text, at, "", "UTC", ("", "assistant")[which % 2])
+        case "fired":
+            return ev.ReminderFired(f"r{which}", at, ("", "2026-03-01T00:00:00.5Z")[number % 2])
+        case "unremind":
+            return ev.ReminderCancelled(f"r{which}")
+        case _:
+            return None
 
 
 def _in_conversation(kind: str, number: int, text: str, which: int) -> ev.Event | ev.UnknownEvent | None:
@@ -225,6 +256,13 @@ def _in_conversation(kind: str, number: int, text: str, which: int) -> ev.Event 
             return ev.SessionOpened("c", "assistant", msgspec.Raw(b'{"a":1}'))
         case "close":
             return ev.SessionClosed("c")
+        case "add":
+            role = ("user", "assistant", "function", "developer")[which]
+            return ev.MessageAdded(f"a{number}", said(role, text, name="f"))
+        case "title":
+            return ev.ConversationTitled(text)
+        case "describe":
+            return ev.SessionMetadataSet("c", msgspec.Raw(b'{"b":2}'))
         case "unknown":
             return ev.UnknownEvent("message.sung", '{"type":"message.sung","melody":[1]}')
         case _:
@@ -236,7 +274,8 @@ def _of_run(kind: str, step: int, text: str) -> ev.Event:
         case "claim":
             return ev.RunClaimed("w", 1)
         case "model":
-            return ev.ModelAnswered(step, "k", ModelAnswer("m", text, "", (ToolCall("c", "f"),), Usage(1, 2)))
+            answer = ModelAnswer("m", text, "", (ToolCall("c", "f"),), Usage(1, 2))
+            return ev.ModelAnswered(step, "k", answer, cost_usd=0.1, charged_to=CHARGED[step], bound=step > 0)
         case "think":
             return ev.ModelAnswered(step, "k", ModelAnswer("m", text, "hm"))
         case "call":
@@ -263,7 +302,8 @@ def _of_run_and_others(kind: str, step: int, text: str) -> ev.Event:
             return _of_people(kind, step, text)
         case "attempt":
             usage = Usage(1, 0)
-            return ev.ModelAttemptFailed(step, "k", 1, "main", "m", "timeout", text, 3, usage, 0.5)
+            charged = CHARGED[step], step > 0
+            return ev.ModelAttemptFailed(step, "k", 1, "main", "m", "timeout", text, 3, usage, 0.5, *charged)
         case "phase":
             return ev.PhaseChanged("plan", "explore", text, step, "k")
         case "merge":

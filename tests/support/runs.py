@@ -20,6 +20,7 @@ from app.log.errors import LogUnavailable
 from app.log.log import Log
 from app.log.subscribe import Filter
 from app.runs.accept import Accepted, Busy, Conversations
+from app.runs.quotas import Quotas
 from app.runs.roster import plain_roster
 from app.runs.runner import Runs
 from app.tools import calculator, clock
@@ -73,14 +74,17 @@ async def process(
     now: Callable[[], datetime] = lambda: NOON,
     busy: Busy = "queue",
     tasks_max: int = 100,
+    quotas: Quotas | None = None,
     **options: Any,
 ) -> AsyncIterator[Process]:
     toolbox = ToolBox([calculator.tool(), clock.tool(), *tools])
-    runs = Runs(log, model, toolbox, now=now, **options)
+    runs = Runs(log, model, toolbox, now=now, quotas=quotas, **options)
     await runs.open()
     try:
         roster = plain_roster(toolbox, agent, locale=locale)
-        conversations = Conversations(log, roster, busy=busy, tasks_max=tasks_max, admit=runs.admit)
+        conversations = Conversations(
+            log, roster, busy=busy, tasks_max=tasks_max, admit=runs.admit, quotas=quotas
+        )
         yield Process(log, conversations, runs)
     finally:
         await runs.close()

@@ -1,12 +1,15 @@
 """`board`: how a meeting ends. Outcomes in, intents out."""
 
+from typing import Any
+
 import msgspec
 import pytest
+from msgspec import UNSET
 
 from app.agents.board import (
     CONCLUSION_CALLS_MAX,
 )
-from app.core.board_answers import Conclusion, conclusion_schema
+from app.core.board_answers import Conclusion, conclusion_shape
 from app.core.events import (
     BoardConcluded,
     Dissent,
@@ -121,13 +124,31 @@ def test_a_malformed_conclusion_is_asked_for_again_with_what_is_wrong() -> None:
 
 
 def test_the_schema_in_the_prompt_is_that_of_the_conclusion_with_the_names_of_those_present() -> None:
-    schema = msgspec.json.decode(conclusion_schema(NAMES))
-    properties = schema["properties"]
+    shape = conclusion_shape(NAMES)
+    schema = msgspec.json.encode(shape.schema).decode()
+    properties = msgspec.json.decode(schema)["properties"]
     assert tuple(properties) == Conclusion.__struct_fields__
     assert tuple(properties["dissent_points"]["items"]["properties"]) == Dissent.__struct_fields__
     assert tuple(properties["votes"]["items"]["properties"]) == Vote.__struct_fields__
     assert properties["votes"]["items"]["properties"]["expert"] == {"enum": list(NAMES)}
-    assert conclusion_schema(NAMES) in shown(hold(START, speak).calls[-1])
+    call = hold(START, speak).calls[-1]
+    assert schema in shown(call)
+    assert call.request.shape == shape
+
+
+def test_only_a_conclusion_has_a_shape_and_all_else_is_asked_for_in_brief() -> None:
+    calls = hold(START, speak).calls
+    assert [call.request.shape is UNSET for call in calls] == [call.purpose != "conclusion" for call in calls]
+    assert all(call.request.brief is True for call in calls[:-1])
+
+
+def test_every_conclusion_of_the_small_shape_is_one_that_holds() -> None:
+    """The small schema allows the same fields, and no vote."""
+    properties: dict[str, Any] = conclusion_shape(NAMES).small["properties"]  # type: ignore[assignment]
+    assert tuple(properties) == Conclusion.__struct_fields__
+    assert properties["votes"]["maxItems"] == 0
+    who = properties["dissent_points"]["items"]["properties"]["who"]["items"]["enum"]
+    assert who == list(NAMES)
 
 
 def changed(**fields: object) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from app.agents.direct import direct_chat
@@ -10,8 +11,8 @@ from app.agents.react import react
 from app.agents.skill_react import goal_of, skill_react
 from app.core.acting import LAST_CALL, PARALLEL_CALLS_MAX, TOO_MANY_CALLS
 from app.core.events import RunLimits
-from app.core.intents import CallTool, Listen, ModelFailure, RunStart, ToolResult, intent_key
-from app.core.messages import ChatMessage, ToolCall, ToolSpec
+from app.core.intents import CallModel, CallTool, Listen, ModelFailure, RunStart, ToolResult, intent_key
+from app.core.messages import AnswerShape, ChatMessage, ModelRequest, ToolCall, ToolSpec
 from app.runs.modes import MODES
 from tests.support.modes import drive, failed, said, texts
 
@@ -154,6 +155,26 @@ def test_the_same_outcomes_give_the_same_keys() -> None:
     keys = [intent_key(i) for step in first for i in step if not isinstance(i, Listen)]
     assert keys == [intent_key(i) for step in second for i in step if not isinstance(i, Listen)]
     assert len(set(keys)) == 3
+
+
+MESSAGES = (ChatMessage("system", "Be brief."), ChatMessage("user", "go"))
+OLD_KEYS = (
+    (CallModel(ModelRequest(MESSAGES, (SPEC,), "m-1")), "7219c367f50ced83ec59b77aa931b5ab"),
+    (
+        CallModel(ModelRequest(MESSAGES, (SPEC,), "m-1"), True, "ada", 2, "speech"),
+        "9b5c957d86fca85fd11be0ce621173e5",
+    ),
+    (CallModel(ModelRequest(MESSAGES[1:])), "52f95893f53e04655d5cb507ac6259e9"),
+)
+"""As they were recorded before a request had a shape or could be brief."""
+
+
+@pytest.mark.parametrize(("call", "key"), OLD_KEYS)
+def test_runs_recorded_before_requests_had_shapes_still_replay(call: CallModel, key: str) -> None:
+    shaped = msgspec.structs.replace(call.request, shape=AnswerShape({"type": "object"}, {}), brief=True)
+    assert intent_key(call) == key
+    assert intent_key(msgspec.structs.replace(call, request=shaped)) == key
+    assert b"shape" not in msgspec.json.encode(call)
 
 
 SKILL = "# Release notes\n\nYou write release notes from\na list of changes.\n\nFirst read the list. Then group it."

@@ -115,6 +115,24 @@ def test_a_mode_that_never_looks_at_tool_calls_streams_its_tokens() -> None:
     assert "".join(frame["content"] for frame in told[:3]) == told[3]["content"] == "Hello there"
 
 
+def test_a_call_that_says_it_is_the_answer_is_told_while_it_comes_whatever_the_mode() -> None:
+    """Guard: only `final` on record makes it certain; and its text stays the answer where the model asks for a tool."""
+    book = begun()
+    book.add(answered(1, "Let me see.", CALL), RUN)
+    book.add(ev.ToolCalled(2, "k", "c1", "calculator", CALL.arguments), RUN)
+    book.add(ev.ToolReturned(2, "k", "c1", "calculator", "2"), RUN)
+    frames = SessionFrames("en", after=0)
+    told = [frame for recorded in book.recorded for frame in frames.show(recorded)]
+    assert frames.token(Delta(UUID(int=8), RUN, "text", "not yet", reset=True)) == []
+    frames.show(book.add(ev.ModelCalled(3, "k", final=True), RUN))
+    told = frames.token(Delta(UUID(int=9), RUN, "text", "It is", reset=True))
+    told += frames.token(Delta(UUID(int=9), RUN, "thinking", "Hm."))
+    told += frames.show(book.add(answered(3, "It is 2.", CALL), RUN))
+    told += frames.show(book.add(ev.MessageAnswered("a", "It is 2."), RUN))
+    assert kinds(told) == ["token", "token", "final_answer"]
+    assert told[0]["content"] + told[1]["content"] == told[2]["content"] == "It is 2."
+
+
 def test_an_answer_that_is_not_what_was_streamed_replaces_it() -> None:
     frames = SessionFrames("en", after=0)
     book = begun("direct_chat")

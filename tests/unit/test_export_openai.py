@@ -5,6 +5,7 @@ import json
 from app.core import events as ev
 from app.core.messages import ModelAnswer, ToolCall
 from app.transfer.exporting import NO_RESULT, OpenAIExport
+from app.transfer.openai_messages import NOT_YET
 from tests.support.projected import Book, requested, said, task
 
 RUN = task(1)
@@ -109,11 +110,11 @@ def test_a_call_without_a_result_gets_one_that_says_so() -> None:
     book.add(ev.MessageReceived("m1", "one"))
     book.add(requested(), RUN)
     book.add(called("c1"), RUN)
-    unfinished = exported(book)["messages"]
+    assert exported(book)["messages"] == [user("one"), calls("c1"), result("c1", NOT_YET)]
     book.add(ev.MessageInterrupted("m2", ""), RUN)
     book.add(ev.RunCancelled("user:alice"), RUN)
     book.add(returned("c1", "too late"), RUN)
-    assert exported(book)["messages"] == unfinished == [user("one"), calls("c1"), result("c1", NO_RESULT)]
+    assert exported(book)["messages"] == [user("one"), calls("c1"), result("c1", NO_RESULT)]
 
 
 def test_what_is_before_a_deletion_is_left_out() -> None:

@@ -3,13 +3,15 @@
 import importlib.metadata
 import importlib.util
 import json
+from typing import Any
 
 import pytest
 
-from app.core.messages import ChatMessage, ToolCall, ToolSpec
-from app.gateway.local import LocalModel
+from app.core.messages import AnswerShape, ChatMessage, ModelRequest, ToolCall, ToolSpec
+from app.gateway.local import LocalModel, answer_body, size_of
 from app.gateway.local_engine import Collector, ContextExceeded, LocalModelUnavailable
-from app.gateway.local_prompt import chat_prompt, chatml, last_result, result_grammar, result_prompt
+from app.gateway.local_prompt import chat_prompt, chatml, cut, last_result, result_grammar, result_prompt
+from app.gateway.local_shapes import small_schema, without_forms
 from app.gateway.local_tools import arguments_schema, coverage, relevant_tool, wants_tool
 from app.gateway.model import ModelError
 
@@ -111,6 +113,85 @@ def test_a_long_result_is_information() -> None:
     messages = after_tool("long " * 50)
     assert result_grammar(messages) is None
     assert "Information:" in result_prompt(messages, 1000)
+
+
+SHAPE = AnswerShape(
+    {"type": "object"},
+    {
+        "type": "object",
+        "properties": {
+            "summary": {"type": "string"},
+            "who": {"type": "array", "items": {"enum": ["Ada"]}},
+            "title": {"type": "string", "pattern": "^[A-Z]+$"},
+            "needs": {"const": []},
+        },
+    },
+)
+
+
+def test_texts_of_a_small_schema_are_bounded_and_nothing_else_is_allowed_in_it() -> None:
+    before = json.dumps(SHAPE.small)
+    schema: dict[str, Any] = small_schema(SHAPE, 50)
+    assert schema["properties"]["summary"] == {"type": "string", "maxLength": 50}
+    assert schema["properties"]["title"] == {"type": "string", "pattern": "^[A-Z]+$"}
+    assert schema["properties"]["needs"] == {"const": []}
+    assert schema["additionalProperties"] is False
+    assert schema["x-guidance"]["whitespace_flexible"] is False
+    assert json.dumps(SHAPE.small) == before
+
+
+def test_lines_that_show_the_form_are_no_part_of_what_is_read() -> None:
+    form = '{"phases": [{"id": "p1"}]}'
+    text = without_forms(f"Plan it.\n{form}\n{{not json\nWrite {form}.")
+    assert text == f"Plan it.\n{{not json\nWrite {form}."
+
+
+def test_of_what_is_too_long_the_beginning_and_the_end_are_read() -> None:
+    text = f"The topic.{'x' * 500}The question?"
+    shown = cut(text, 100)
+    assert len(shown) == 100
+    assert shown.startswith("The topic.")
+    assert shown.endswith("The question?")
+    assert cut(text, len(text)) == text
+
+
+@pytest.mark.parametrize(
+    ("request_", "answer_tokens", "written", "read"),
+    [
+        (ModelRequest(()), 512, 512, 3584),
+        (ModelRequest((), max_tokens=20), 512, 20, 4076),
+        (ModelRequest((), brief=True), 512, 80, 560),
+        (ModelRequest((), brief=True), 24, 24, 168),
+        (ModelRequest(()), 24, 24, 168),
+        (ModelRequest((), shape=SHAPE), 512, 512, 560),
+        (ModelRequest((), shape=SHAPE), 24, 512, 168),
+        (ModelRequest((), brief=True, max_tokens=8), 512, 8, 560),
+    ],
+)
+def test_what_is_asked_for_little_also_reads_little(
+    request_: ModelRequest, answer_tokens: int, written: int, read: int
+) -> None:
+    size = size_of(request_, answer_tokens, 4096)
+    assert (size.tokens_max, size.chars_max) == (written, read * 3)
+
+
+def test_a_shape_becomes_a_schema_for_the_engine_and_a_brief_answer_is_read_for_in_part() -> None:
+    messages = (
+        ChatMessage("system", "You lead."),
+        ChatMessage("user", "Plan the feast." + " and so on" * 900),
+    )
+    shaped = ModelRequest(messages, shape=SHAPE)
+    body = answer_body(shaped, size_of(shaped, 512, 4096), 1680)
+    assert body["json_schema"] == small_schema(SHAPE, 120)
+    prompt = str(body["prompt"])
+    assert "Plan the feast." in prompt
+    assert len(prompt) < 2000
+    brief = ModelRequest(messages, brief=True)
+    body = answer_body(brief, size_of(brief, 512, 4096), 1680)
+    assert "json_schema" not in body
+    assert len(str(body["prompt"])) < 2000
+    whole = answer_body(ModelRequest(messages), size_of(ModelRequest(messages), 512, 4096), 1680)
+    assert " and so on" * 900 in str(whole["prompt"])
 
 
 def sent(**fields: object) -> bytes:

@@ -514,3 +514,13 @@ def test_quotations_keep_their_lines_and_lose_what_steers_a_terminal() -> None:
     assert list(quoted("a\r\n\r\n# b\x1b[2J [#1]\u2028c")) == ["> a", ">", "> # b [2J \\[#1] c"]
     assert list(quoted("")) == [">"]
     assert inline(" a\n # b [#2] ") == "a # b \\[#2]"
+
+
+def test_added_messages_and_a_given_title_are_in_the_minutes(story: Story) -> None:
+    added = {"role": "user", "content": "as I told your colleague"}
+    story.add(ev.MessageAdded("m1", msgspec.Raw(msgspec.json.encode(added))))
+    story.add(ev.ConversationTitled("Boats, at last"))
+    found = story.minutes()
+    assert found is not None
+    assert found.title == "Boats, at last"
+    assert [item.content for item in found.items if isinstance(item, doc.Imported)] == [added["content"]]

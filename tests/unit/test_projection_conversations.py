@@ -91,3 +91,27 @@ def test_operations_and_merged_tasks_count_no_message() -> None:
     book.add(ev.MessageAnswered("a", "hello"), task(1))
     (row,) = fold_all(conversations.PROJECTION, book.page(conversations.PROJECTION).entries).values()
     assert (row.message_count, row.open_tasks) == (3, ())
+
+
+def test_a_given_title_stays_whatever_is_said_before_or_behind_it_and_changes_no_order() -> None:
+    book = Book()
+    book.add(ev.ConversationCreated("c1", "alice"))
+    titled = book.add(ev.ConversationTitled("Boats"))
+    (row,) = rows(book)
+    assert (row.shown_title("en"), row.head) == ("Boats", titled.offset)
+    assert row.updated_at == book.recorded[0].recorded_at
+    book.add(ev.MessageReceived("m1", "first"))
+    assert rows(book)[0].shown_title("en") == "Boats"
+    book.add(ev.ConversationTitled(""))
+    assert rows(book)[0].shown_title("en") == "first"
+    book.add(ev.ConversationDeleted("c1"))
+    book.add(ev.ConversationTitled("of nothing"))
+    assert rows(book) == []
+
+
+def test_added_messages_count_by_their_role_and_the_first_of_a_user_gives_the_title() -> None:
+    book = Book()
+    for role, content in (("developer", "be kind"), ("assistant", "Welcome."), ("user", "hi"), ("tool", "x")):
+        book.add(ev.MessageAdded(role, said(role, content)))
+    (row,) = rows(book)
+    assert (row.title, row.message_count) == ("hi", 2)

@@ -113,9 +113,26 @@ def test_a_deletion_forgets_a_task_of_an_earlier_page_that_speaks_up_after_it_in
 def test_cursors_survive_the_wire() -> None:
     cursor = Cursor(START, RUN)
     assert tasks.parse_cursor(str(cursor)) == cursor
+    assert "+" not in str(cursor)
 
 
-@pytest.mark.parametrize("text", ["", "x", f"2026-01-01~{RUN}", "2026-01-01T00:00:00Z~x"])
+def test_a_cursor_of_another_time_zone_is_the_same_moment() -> None:
+    moved = tasks.parse_cursor(f"2026-01-01T02:00:00.5+02:00:00.5~{RUN}")
+    assert moved == Cursor(START, RUN)
+    assert str(moved) == str(Cursor(START, RUN))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        f"2026-01-01~{RUN}",
+        "2026-01-01T00:00:00Z~x",
+        f"0001-01-01T00:00:00+14:00~{RUN}",
+        f"2026-01-01T00:00:00Z~{RUN}\0",
+    ],
+)
 def test_what_is_no_cursor_is_refused(text: str) -> None:
     with pytest.raises(InvalidTaskCursor):
         tasks.parse_cursor(text)

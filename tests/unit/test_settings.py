@@ -31,7 +31,9 @@ def test_customary_names_are_read() -> None:
         ("API_KEYS", '[{"user": "ana"}]', ["api_keys", "ana", "key_sha256"]),
         ("API_KEYS", '[{"user": "ana", "key": "short"}]', ["api_keys", "ana", "16"]),
         ("API_KEYS", '[{"user": "a b", "key": "0123456789abcdef"}]', ["api_keys", "hidden"]),
-        ("HOST", "0.0.0.0", ["host", "0.0.0.0", "api_keys"]),
+        ("JWT_SECRET", "0123456789abcdef", ["jwt_secret", "16 bytes", "32"]),
+        ("JWT_JWKS_URL", "file:///etc/passwd", ["jwt_jwks_url", "https://login.example.com"]),
+        ("JWT_JWKS_URL", "https://login.example.com/keys", ["jwt_audience"]),
     ],
 )
 def test_a_wrong_value_is_named(variable: str, value: str, parts: list[str]) -> None:
@@ -47,3 +49,20 @@ def test_a_broken_file_is_named(tmp_path: Path) -> None:
     file.write_text("port = ")
     with pytest.raises(SettingsError, match=r"broken\.toml"):
         load({}, file=file)
+
+
+def test_with_tokens_configured_nobody_is_let_in_without_one() -> None:
+    assert load({}).development
+    assert not load({"MINUTEBOOK_JWT_SECRET": "0123456789abcdef" * 2}).development
+
+
+@pytest.mark.parametrize(
+    ("content", "part"), [(None, "cannot be read"), ("{", "cannot be read"), ('{"key": []}', "no key set")]
+)
+def test_a_file_that_holds_no_key_set_is_named(tmp_path: Path, content: str | None, part: str) -> None:
+    file = tmp_path / "jwks.json"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=part) as caught:
+        load({"MINUTEBOOK_JWT_JWKS_FILE": str(file), "MINUTEBOOK_JWT_AUDIENCE": "minutebook"})
+    assert str(file) in str(caught.value)

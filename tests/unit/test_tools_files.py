@@ -13,8 +13,14 @@ from app.core.intents import ToolResult
 from app.core.messages import ToolCall
 from app.tools import files
 from app.tools.folders import WorkFolders
+from app.tools.read_upload import Upload
 from app.tools.tool import ToolContext
 from app.tools.toolbox import RESULT_BYTES_MAX, ToolBox
+
+
+async def attached(owner: str, conversation_id: str, name: str) -> Upload | None:
+    mine = (owner, conversation_id, name) == ("ana", "c", "image.png")
+    return Upload("image.png", "image/png", b"\x89PNG\0\0") if mine else None
 
 
 class Desk:
@@ -23,7 +29,7 @@ class Desk:
     def __init__(self, root: Path) -> None:
         self.root = root
         self.folder = WorkFolders(root).folder("ana", "c")
-        self._box = ToolBox(files.tools(WorkFolders(root)))
+        self._box = ToolBox(files.tools(WorkFolders(root), attached))
 
     async def use(
         self, name: str, owner: str = "ana", conversation_id: str = "c", **arguments: Any
@@ -47,6 +53,17 @@ async def test_what_is_written_is_listed_and_read(desk: Desk) -> None:
         "[notes/plan.md: lines 1-3 of 3; this is the end]\neins\nzwei\n你好\n"
     ).replace("notes/plan.md", "notes//plan.md")
     assert (await desk.use("read_file", path="a.txt")).content == "[a.txt: the file is empty]"
+
+
+async def test_an_attached_file_is_copied_as_it_is(desk: Desk) -> None:
+    copied = await desk.use("write_file", path="in/image.png", upload="image.png")
+    assert copied.content == "in/image.png: 6 bytes written."
+    assert (desk.folder / "in" / "image.png").read_bytes() == b"\x89PNG\0\0"
+    other = await desk.use("write_file", conversation_id="d", path="image.png", upload="image.png")
+    assert "no uploaded file 'image.png'" in other.content
+    for arguments in ({"path": "a"}, {"path": "a", "content": "x", "upload": "image.png"}):
+        assert "either content or upload" in (await desk.use("write_file", **arguments)).content
+    assert "no path within" in (await desk.use("write_file", path="../a", upload="image.png")).content
 
 
 async def test_each_conversation_has_files_of_its_own(desk: Desk) -> None:
@@ -156,5 +173,5 @@ async def test_what_is_not_text_is_not_read(desk: Desk) -> None:
 
 
 def test_writing_may_be_done_again_and_reading_too(tmp_path: Path) -> None:
-    effects = {tool.name: tool.effect for tool in files.tools(WorkFolders(tmp_path))}
+    effects = {tool.name: tool.effect for tool in files.tools(WorkFolders(tmp_path), attached)}
     assert effects == {"list_files": "pure", "read_file": "pure", "write_file": "idempotent"}

@@ -82,8 +82,8 @@ async def test_search_says_so_when_it_finds_nothing() -> None:
 
 
 def uploads(**files: bytes) -> Tool:
-    async def read(owner: str, name: str) -> Upload | None:
-        data = files.get(name)
+    async def read(owner: str, conversation_id: str, name: str) -> Upload | None:
+        data = files.get(name) if conversation_id == "c" else None
         return None if owner != "alice" or data is None else Upload(f"{name}.txt", "text/plain", data)
 
     return read_upload.tool(read)

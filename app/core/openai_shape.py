@@ -1,0 +1,228 @@
+"""Messages in the shape of the OpenAI chat API, checked: what passes here is what the `openai` client's types take.
+
+Source of the shape: OpenAI API reference, "Chat completions", `messages`; the six roles, `function` being the old form
+of `tool`. A message is kept as the JSON text that it was, without the keys that are null.
+"""
+
+import re
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+NAME_CHARS_MAX = 200
+ROLES = ("developer", "system", "user", "assistant", "tool", "function")
+
+
+class InvalidShape(ValueError):
+    """`field` of the message is wrong: the message says what and how to correct it."""
+
+    def __init__(self, field: str, reason: str) -> None:
+        super().__init__(f"{field}: {reason}" if field else reason)
+        self.field = field
+        self.reason = reason
+
+
+class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
+    text: str
+
+
+class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
+    refusal: str
+
+
+class _Image(msgspec.Struct, frozen=True):
+    url: str
+    detail: Literal["auto", "low", "high", "original"] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
+    image_url: _Image
+
+
+class _Audio(msgspec.Struct, frozen=True):
+    data: str
+    format: Literal["wav", "mp3"]
+
+
+class AudioPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_audio"):
+    input_audio: _Audio
+
+
+class _File(msgspec.Struct, frozen=True):
+    file_data: str | msgspec.UnsetType = msgspec.UNSET
+    file_id: str | msgspec.UnsetType = msgspec.UNSET
+    filename: str | msgspec.UnsetType = msgspec.UNSET
+
+
+class FilePart(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
+    file: _File
+
+
+class _Function(msgspec.Struct, frozen=True):
+    name: str
+    arguments: str
+
+
+class FunctionCall(msgspec.Struct, frozen=True, tag_field="type", tag="function"):
+    id: str
+    function: _Function
+
+
+class _Custom(msgspec.Struct, frozen=True):
+    name: str
+    input: str
+
+
+class CustomCall(msgspec.Struct, frozen=True, tag_field="type", tag="custom"):
+    id: str
+    custom: _Custom
+
+
+Texts: TypeAlias = str | list[TextPart]
+Unset = msgspec.UnsetType
+UNSET = msgspec.UNSET
+
+
+class _Developer(msgspec.Struct, frozen=True, tag_field="role", tag="developer"):
+    content: Texts
+    name: str | Unset = UNSET
+
+
+class _System(msgspec.Struct, frozen=True, tag_field="role", tag="system"):
+    content: Texts
+    name: str | Unset = UNSET
+
+
+class _User(msgspec.Struct, frozen=True, tag_field="role", tag="user"):
+    content: str | list[TextPart | ImagePart | AudioPart | FilePart]
+    name: str | Unset = UNSET
+
+
+class _Said(msgspec.Struct, frozen=True):
+    id: str
+
+
+class _Assistant(msgspec.Struct, frozen=True, tag_field="role", tag="assistant"):
+    content: str | list[TextPart | RefusalPart] | None = None
+    name: str | Unset = UNSET
+    refusal: str | Unset = UNSET
+    tool_calls: list[FunctionCall | CustomCall] | Unset = UNSET
+    function_call: _Function | Unset = UNSET
+    audio: _Said | Unset = UNSET
+
+
+class _Tool(msgspec.Struct, frozen=True, tag_field="role", tag="tool"):
+    content: Texts
+    tool_call_id: str
+    name: str | Unset = UNSET
+
+
+class _FunctionResult(msgspec.Struct, frozen=True, tag_field="role", tag="function"):
+    content: str | None
+    name: str
+
+
+_Message: TypeAlias = _Developer | _System | _User | _Assistant | _Tool | _FunctionResult
+_OF_ASSISTANT = ("refusal", "tool_calls", "function_call", "audio")
+
+_decoder: msgspec.json.Decoder[_Message] = msgspec.json.Decoder(_Message)
+_fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
+_any = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+_AT_PATH = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
+_HINTS = (
+    (re.compile(r"^role$"), f"the role is one of {', '.join(ROLES)}"),
+    (re.compile(r"^content\b"), "send a string, or a list of parts that this role may have"),
+    (re.compile(r"^tool_calls\b"), "send [{id, type: 'function', function: {name, arguments}}]"),
+    (re.compile(r"^tool_call_id$"), "name the id of the tool call that this message answers"),
+    (re.compile(r"^name$"), "send a string"),
+)
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A message that is as it should be. `call_ids` are those of its tool calls, `answers` the call that it answers."""
+
+    role: str
+    message: msgspec.Raw
+    call_ids: tuple[str, ...] = ()
+    answers: str | None = None
+
+
+def checked(message: msgspec.Raw | bytes) -> Checked:
+    """Raises `InvalidShape` with the first thing that is wrong."""
+    message = _without_nulls(message)
+    try:
+        found = _decoder.decode(message)
+    except msgspec.ValidationError as error:
+        raise _shown(str(error)) from None
+    match found:
+        case _Assistant():
+            return _assistant(found, message)
+        case _Tool():
+            if not found.tool_call_id:
+                raise InvalidShape(
+                    "tool_call_id", "is empty; name the id of the tool call that this message answers"
+                )
+            _refuse("tool", message, _OF_ASSISTANT)
+            return Checked("tool", message, answers=found.tool_call_id)
+        case _:
+            role = str(type(found).__struct_config__.tag)
+            _refuse(role, message, (*_OF_ASSISTANT, "tool_call_id"))
+            return Checked(role, message)
+
+
+def is_accepted(message: msgspec.Raw | bytes) -> bool:
+    """Whether the client's types take the message as it is. They take more than `checked` does."""
+    try:
+        bare = _without_nulls(message)
+        _decoder.decode(bare)
+    except (InvalidShape, msgspec.ValidationError):
+        return False
+    return bytes(bare) == bytes(message)
+
+
+def _assistant(found: _Assistant, message: msgspec.Raw) -> Checked:
+    calls = () if isinstance(found.tool_calls, Unset) else tuple(call.id for call in found.tool_calls)
+    said = found.content or calls or any(not isinstance(getattr(found, key), Unset) for key in _OF_ASSISTANT)
+    if not said:
+        raise InvalidShape(
+            "content", "is missing; an assistant's message has content, a refusal or tool calls"
+        )
+    if len(set(calls)) < len(calls) or not all(calls):
+        raise InvalidShape("tool_calls", "every call needs an id of its own")
+    return Checked("assistant", message, calls)
+
+
+def _refuse(role: str, message: msgspec.Raw, keys: tuple[str, ...]) -> None:
+    given = _fields.decode(message)
+    if wrong := next((key for key in keys if key in given), None):
+        raise InvalidShape(wrong, f"is not for a message of role {role}; leave it out")
+
+
+def _without_nulls(message: msgspec.Raw | bytes) -> msgspec.Raw:
+    """Null is the same as nothing, but the client's types do not take it. `content` may be null."""
+    try:
+        _any.decode(message)  # also what nobody looks at has to be valid JSON text
+        fields = _fields.decode(message)
+    except msgspec.ValidationError:
+        raise InvalidShape("", "a message is a JSON object with a role and content") from None
+    except RecursionError:
+        raise InvalidShape("", "the message is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeError) as error:
+        raise InvalidShape("", f"the message is not valid JSON ({error})") from None
+    if not any(bytes(value) == b"null" for key, value in fields.items() if key != "content"):
+        return msgspec.Raw(bytes(message))
+    kept: dict[str, Any] = {
+        key: value for key, value in fields.items() if key == "content" or bytes(value) != b"null"
+    }
+    return msgspec.Raw(_encoder.encode(kept))
+
+
+def _shown(message: str) -> InvalidShape:
+    """msgspec names the place behind its message: "Expected `str`, got `int` - at `$.content`"."""
+    found = _AT_PATH.fullmatch(message)
+    reason, path = (found["reason"], found["path"] or "") if found else (message, "")
+    if missing := re.search(r"missing required field `([^`]*)`", reason):
+        path, reason = ".".join(filter(None, (path, missing[1]))), "is missing"
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(path)), "correct it and send it again")
+    return InvalidShape(path, f"{reason[:1].lower() + reason[1:]}; {hint}")

@@ -1,0 +1,5 @@
+"""What the service tells of itself: logs, figures and traces. Every layer but the core may use it."""
+
+from app.telemetry.logs import configure_logs
+
+__all__ = ["configure_logs"]

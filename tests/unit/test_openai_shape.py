@@ -1,0 +1,94 @@
+"""Contract section 7: messages in the OpenAI shape, all six roles. What passes the check, the client's types take."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from app.core.openai_shape import InvalidShape, checked, is_accepted
+from tests.support.openai_types import demand_sendable
+
+CALL = {"id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+CUSTOM = {"id": "c2", "type": "custom", "custom": {"name": "g", "input": "x"}}
+TEXT = {"type": "text", "text": "x"}
+GOOD: list[dict[str, Any]] = [
+    {"role": "developer", "content": "x", "name": "ops"},
+    {"role": "system", "content": [TEXT]},
+    {"role": "user", "content": "x", "weight": 1},
+    {
+        "role": "user",
+        "content": [
+            TEXT,
+            {"type": "image_url", "image_url": {"url": "data:,", "detail": "low"}},
+            {"type": "input_audio", "input_audio": {"data": "aa", "format": "wav"}},
+            {"type": "file", "file": {"file_id": "f"}},
+        ],
+    },
+    {"role": "assistant", "content": "x"},
+    {"role": "assistant", "content": [TEXT, {"type": "refusal", "refusal": "no"}]},
+    {"role": "assistant", "refusal": "no"},
+    {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}},
+    {"role": "function", "content": None, "name": "f"},
+]
+BAD: list[tuple[Any, str]] = [
+    ([], ""),
+    ({"content": "x"}, "role"),
+    ({"role": "robot", "content": "x"}, "role"),
+    ({"role": 5, "content": "x"}, "role"),
+    ({"role": "user"}, "content"),
+    ({"role": "user", "content": None}, "content"),
+    ({"role": "user", "content": [{"type": "hologram"}]}, "content[0].type"),
+    ({"role": "system", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}, "content[0].type"),
+    ({"role": "user", "content": "x", "tool_calls": [CALL]}, "tool_calls"),
+    ({"role": "user", "content": "x", "tool_call_id": "c1"}, "tool_call_id"),
+    ({"role": "tool", "content": "x"}, "tool_call_id"),
+    ({"role": "tool", "content": "x", "tool_call_id": ""}, "tool_call_id"),
+    ({"role": "assistant"}, "content"),
+    ({"role": "assistant", "content": ""}, "content"),
+    ({"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "f"}}]}, "tool_calls[0].function.arguments"),
+    ({"role": "assistant", "tool_calls": [CALL, CALL]}, "tool_calls"),
+    ({"role": "function", "content": "x"}, "name"),
+    ({"role": "user", "content": "x", "name": 5}, "name"),
+]  # fmt: skip
+
+
+def raw(message: object) -> msgspec.Raw:
+    return msgspec.Raw(msgspec.json.encode(message))
+
+
+@pytest.mark.parametrize("message", GOOD, ids=lambda message: f"{message['role']} {list(message)}")
+def test_what_passes_is_kept_as_it_was_and_the_types_take_it(message: dict[str, Any]) -> None:
+    kept = checked(raw(message)).message
+    assert msgspec.json.decode(kept) == message
+    assert is_accepted(kept)
+    demand_sendable([message])
+
+
+@pytest.mark.parametrize(("message", "field"), BAD, ids=lambda value: str(value)[:60])
+def test_what_is_wrong_is_named(message: object, field: str) -> None:
+    with pytest.raises(InvalidShape) as caught:
+        checked(raw(message))
+    assert caught.value.field == field
+    assert caught.value.reason
+
+
+def test_tool_calls_and_results_are_known_by_their_ids() -> None:
+    assert checked(raw({"role": "assistant", "tool_calls": [CALL, CUSTOM]})).call_ids == ("c1", "c2")
+    assert checked(raw({"role": "tool", "content": "x", "tool_call_id": "c1"})).answers == "c1"
+
+
+def test_a_key_that_is_null_is_left_out() -> None:
+    message = {"role": "assistant", "content": None, "refusal": "no", "tool_calls": None, "name": None}
+    assert not is_accepted(raw(message))
+    kept = checked(raw(message)).message
+    assert msgspec.json.decode(kept) == {"role": "assistant", "content": None, "refusal": "no"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"[" * 10_000 + b"]" * 10_000, b'{"role":"user","content":"x","z":' + b"[" * 10_000 + b"]" * 10_000 + b"}"],
+)  # fmt: skip
+def test_what_is_nested_too_deeply_gets_a_sentence(text: bytes) -> None:
+    with pytest.raises(InvalidShape, match="nested too deeply"):
+        checked(text)
+    assert not is_accepted(text)
