@@ -8,6 +8,7 @@ import msgspec
 from litestar import MediaType, Request, Response
 from msgspec import UNSET, Meta, UnsetType
 
+from app.api.errors import shortened
 from app.auth.decisions import LIMIT_MAX, NAME_CHARS_MAX, Refusal
 from app.auth.directory import ApiKey, Department, User
 from app.auth.principal import ID_CHARS_MAX, ID_PATTERN, Role, Scope
@@ -193,5 +194,6 @@ def quota_name(quota: Quota) -> str:
 def handle_refusal(request: Request[Any, Any, Any], error: Refusal) -> Response[Any]:
     """A refused change is answered with its status and one sentence."""
     locale: Locale = request.app.state["locale"]
-    body = msgspec.json.encode({"status_code": error.status, "detail": error.sentence(locale)})
+    detail = shortened(error.sentence(locale))
+    body = msgspec.json.encode({"status_code": error.status, "detail": detail})
     return Response(body, status_code=error.status, media_type=MediaType.JSON)

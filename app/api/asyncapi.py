@@ -7,7 +7,7 @@ Source of its form: AsyncAPI Specification 3.0.0.
 import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from litestar import Response, get
@@ -150,7 +150,7 @@ def asyncapi_yaml() -> Response[bytes]:
 
 @lru_cache(maxsize=1)
 def _encoded() -> bytes:
-    return msgspec.json.encode(_made())
+    return msgspec.json.encode(_in_order(_made()))
 
 
 def document() -> Document:
@@ -199,6 +199,14 @@ def _made() -> Document:
             },
         },
     }
+
+
+def _in_order(value: Any) -> Any:
+    """With the words to choose from in one order: they come from sets, which have another in each process."""
+    if isinstance(value, dict):
+        known = cast(dict[str, Any], value)
+        return {key: sorted(part) if key == "enum" else _in_order(part) for key, part in known.items()}
+    return [_in_order(part) for part in cast(list[Any], value)] if isinstance(value, list) else value
 
 
 def _channel(surface: Surface, messages: list[Document]) -> Document:

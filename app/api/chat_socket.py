@@ -212,8 +212,9 @@ async def chat_socket(
     session_id: str,
     after: str | None = None,
     drafts: Annotated[
-        bool, Parameter(description="also what a model writes before it is known whether it is the answer")
-    ] = False,
+        str | None,
+        Parameter(description="true: also what a model writes before it is known whether it is the answer"),
+    ] = None,
     owner_: Annotated[
         str | None,
         QueryParameter(name="owner", description="whose session; for admins and auditors, who then watch"),
@@ -226,6 +227,7 @@ async def chat_socket(
         return
     async with services.sockets.admit(line):
         try:
+            shows_drafts = feed_wire.parse_flag("drafts", drafts)
             session, resumption = await _resumed(services, line, session_id, after, owner_)
             behind = await tasks.first_offset_behind(
                 services.reads, session.owner, session_id, after=resumption.after
@@ -238,7 +240,7 @@ async def chat_socket(
             return
         await line.send(_connected(session, resumption))
         first = min(behind or resumption.after + 1, resumption.after + 1)
-        opened = _Session(services, line, session, resumption, drafts=drafts)
+        opened = _Session(services, line, session, resumption, drafts=shows_drafts)
         try:
             await attend(services, line, opened.handle, where="chat socket", beside=opened.follow(first))
         finally:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import structlog
 from litestar import MediaType, Request, Response
-from litestar.exceptions import HTTPException, SerializationException, ValidationException
+from litestar.exceptions import HTTPException, ValidationException
 
 from app.api.feed_wire import InvalidCursor
 from app.core.streams import InvalidConversationId
@@ -41,9 +41,7 @@ logger = structlog.get_logger(__name__)
 AnyRequest = Request[Any, Any, Any]
 JSON_BYTES_MAX = 2 * 1024 * 1024
 """Of a request's body, but for files."""
-DETAIL_CHARS_MAX = 280
-MISSING_BODY = {"message": "'data'", "key": "data"}
-"""How the framework tells that there was no body."""
+DETAIL_CHARS_MAX = 300
 
 STATUS: dict[type[Exception], int] = {
     InvalidCursor: 400,
@@ -56,7 +54,7 @@ STATUS: dict[type[Exception], int] = {
     TitleTooLong: 400,
     PayloadTooLarge: 413,
     SkillUnknown: 404,
-    ModeMissing: 501,
+    ModeMissing: 400,
     ClientMessageIdInvalid: 400,
     ClientMessageIdReused: 409,
     TooManyRuns: 503,
@@ -117,9 +115,7 @@ def handle_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
     locale: Locale = request.app.state["locale"]
     detail = error.detail
     if isinstance(error, ValidationException) and error.extra:
-        detail = _shortened("; ".join(_field(one, locale) for one in error.extra))
-    elif isinstance(error.__cause__, SerializationException):
-        detail = text("body_not_json", locale, reason=_shortened(detail).rstrip("."))
+        detail = "; ".join(_field(one) for one in error.extra)
     elif detail == HTTPStatus(error.status_code).phrase:
         detail = _said(error.status_code, request, locale) or detail
     return _response(error.status_code, detail, dict(error.headers or {}))
@@ -149,22 +145,21 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     return _response(500, internal(error, locale, f"{request.method} {request.url.path}"), {})
 
 
-def _field(extra: Any, locale: Locale) -> str:
-    if extra == MISSING_BODY:
-        return text("body_missing", locale)
+def _field(extra: Any) -> str:
     if isinstance(extra, dict):
         return f"{extra.get('key', '')}: {extra.get('message', '')}".strip(": ")  # pyright: ignore[reportUnknownMemberType]
     return str(extra)
 
 
-def _shortened(sentence: str) -> str:
+def shortened(sentence: str) -> str:
+    """At most 300 characters."""
     return sentence if len(sentence) <= DETAIL_CHARS_MAX else f"{sentence[: DETAIL_CHARS_MAX - 1]}…"
 
 
 def _response(
     status: int, detail: str, headers: dict[str, str], more: dict[str, Any] | None = None
 ) -> Response[Any]:
-    body = msgspec.json.encode({"status_code": status, "detail": detail, **(more or {})})
+    body = msgspec.json.encode({"status_code": status, "detail": shortened(detail), **(more or {})})
     return Response(body, status_code=status, media_type=MediaType.JSON, headers=headers)
 
 

@@ -68,7 +68,7 @@ async def open_feed(
     cursor = wire.parse_cursor(after)
     resumption = await services.log.resume(stream, cursor.offset, cursor.epoch)
     if resumption.head == 0:
-        raise NotFoundException(text("no_conversation", services.options.locale, id=conversation_id))
+        raise NotFoundException(text("no_conversation", services.options.locale, id=conversation_id[:80]))
     return stream, resumption
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import msgspec
 from litestar import WebSocket, websocket
 from litestar.exceptions import NotFoundException
-from litestar.params import Parameter, QueryParameter
+from litestar.params import QueryParameter
 
 from app.api import feed_wire as wire
 from app.api.feed import batches, open_feed, resume_answer
@@ -36,7 +36,7 @@ async def feed_socket(
     services: Services,
     conversation_id: str,
     after: str | None = None,
-    batch: Annotated[int, Parameter(ge=1, le=BATCH_EVENTS_MAX)] = BATCH_EVENTS_MAX,
+    batch: str | None = None,
     types: str | None = None,
     task_id: str | None = None,
     owner_: Annotated[str | None, QueryParameter(name="owner")] = None,
@@ -48,6 +48,7 @@ async def feed_socket(
     async with services.sockets.admit(line):
         try:
             wanted = wire.parse_filter(types, task_id)
+            batch_events = wire.parse_count("batch", batch, BATCH_EVENTS_MAX)
             stream, resumption = await open_feed(
                 services, owner_of(services, line.principal, owner_), conversation_id, after
             )
@@ -66,7 +67,7 @@ async def feed_socket(
         if resumption.answer == "cannot":
             await line.close(CLOSE_NORMAL)
             return
-        sending = _send(services, line, stream, resumption, wanted, batch)
+        sending = _send(services, line, stream, resumption, wanted, batch_events)
 
         async def handle(received: str) -> None:
             decoded(received, KINDS, line.locale)

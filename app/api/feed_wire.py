@@ -11,6 +11,7 @@ from app.log.subscribe import Delta, Filter
 
 CURSOR_CHARS_MAX = 40
 SHARED_EVENTS_MAX = 8
+FLAGS = {"true": True, "1": True, "false": False, "0": False}
 
 
 class FeedEvent(msgspec.Struct, frozen=True, omit_defaults=True, gc=False):
@@ -66,6 +67,24 @@ def parse_filter(types: str | None, task_id: str | None) -> Filter:
     except ValueError:
         raise InvalidCursor(f"task_id={str(task_id)[:60]!r} is not a UUID") from None
     return Filter(frozenset(filter(None, (part.strip() for part in (types or "").split(",")))), task)
+
+
+def parse_count(name: str, text: str | None, limit: int) -> int:
+    """A number from 1 to `limit`; without one it is `limit`. Raises `InvalidCursor`."""
+    if text is None:
+        return limit
+    if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= limit):
+        raise InvalidCursor(f"{name}={text[:CURSOR_CHARS_MAX]!r} is not a number from 1 to {limit}")
+    return int(text)
+
+
+def parse_flag(name: str, text: str | None) -> bool:
+    """`true` or `false`, which it is without one. Raises `InvalidCursor`."""
+    if text is None:
+        return False
+    if text.lower() not in FLAGS:
+        raise InvalidCursor(f"{name}={text[:CURSOR_CHARS_MAX]!r} is neither true nor false")
+    return FLAGS[text.lower()]
 
 
 def _feed_event(recorded: Recorded) -> FeedEvent:

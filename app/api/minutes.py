@@ -39,7 +39,7 @@ async def read_minutes(
         fold.add(recorded)
     minutes = fold.minutes()
     if minutes is None:
-        raise NotFoundException(text("no_conversation", wanted, id=conversation_id))
+        raise NotFoundException(text("no_conversation", wanted, id=conversation_id[:80]))
     if task is not None and (minutes := fold.minutes(str(task))) is None:
         raise NotFoundException(text("no_task", wanted))
     media_type = FORMATS[form] if form else request.accept.best_match([JSON, MARKDOWN], JSON) or JSON

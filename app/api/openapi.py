@@ -44,19 +44,18 @@ REASONS = {
     413: "It is too large.",
     415: "The body is not of a type that is taken here.",
     429: "Too much at once, or a quota is used up.",
-    501: "This deployment cannot do that.",
     503: "The database is away, or the server is busy or stopping; `Retry-After` says when to try again.",
 }
 OWN: dict[tuple[str, str], tuple[int, ...]] = {
-    ("post", "/api/v1/portal/chat"): (404, 409, 429, 501),
-    ("post", "/api/v1/portal/chat/stream"): (404, 409, 429, 501),
+    ("post", "/api/v1/portal/chat"): (404, 409, 429),
+    ("post", "/api/v1/portal/chat/stream"): (404, 409, 429),
     ("post", "/api/v1/chat/sessions"): (404, 409),
-    ("post", "/api/v1/chat/sessions/{session_id}/messages"): (409, 429, 501),
+    ("post", "/api/v1/chat/sessions/{session_id}/messages"): (409, 429),
     ("post", "/api/v1/tasks/{task_id}/reply"): (409,),
     ("post", "/api/v1/tasks/{task_id}/confirm"): (409,),
     ("post", "/api/v1/tasks/{task_id}/cancel"): (409,),
     ("get", "/api/v1/conversations/{conversation_id}/events"): (409,),
-    ("post", "/api/v1/tasks"): (404, 409, 429, 501),
+    ("post", "/api/v1/tasks"): (404, 409, 429),
     ("post", "/api/v1/keys"): (409,),
     ("post", "/api/v1/admin/users"): (404, 409),
     ("post", "/api/v1/admin/departments"): (409,),
@@ -92,7 +91,7 @@ def problems(*statuses: int) -> dict[int, ResponseSpec]:
 
 @dataclass
 class CompleteConfig(OpenAPIConfig):
-    """As `OpenAPIConfig`; `needs_key` is false in development mode, where nobody is asked for one until one is issued."""
+    """As `OpenAPIConfig`; `needs_key` is false in development mode: nobody is asked for one until one is issued."""
 
     needs_key: bool = True
 

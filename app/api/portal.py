@@ -157,7 +157,10 @@ async def chat(services: Services, principal: Principal, data: ChatBody) -> Chat
 
 @get("/capabilities", summary="What this deployment can do")
 async def read_capabilities(services: Services) -> dict[str, list[Capability]]:
-    return {"capabilities": capabilities(services.options.locale)}
+    roster = services.conversations.roster
+    await roster.refresh()
+    found = capabilities(services.options.locale, skills=roster.skills.skills, tools=roster.toolbox.names)
+    return {"capabilities": found}
 
 
 @get("/conversations", summary="One's conversations, newest first")
@@ -192,7 +195,7 @@ async def read_conversation(
     locale: Locale = services.options.locale
     row = await conversations.get(services.reads, owner, conversation_id)
     if row is None:
-        raise NotFoundException(text("no_conversation", locale, id=conversation_id))
+        raise NotFoundException(text("no_conversation", locale, id=conversation_id[:80]))
     page = await transcript.page(services.reads, owner, conversation_id, limit=limit)
     return Detail(
         row.conversation_id,
@@ -224,7 +227,7 @@ async def _demand(services: Services, owner: str, conversation_id: str) -> conve
     await caught_up(services)
     row = await conversations.get(services.reads, owner, conversation_id)
     if row is None:
-        raise NotFoundException(text("no_conversation", services.options.locale, id=conversation_id))
+        raise NotFoundException(text("no_conversation", services.options.locale, id=conversation_id[:80]))
     return row
 
 
@@ -236,7 +239,7 @@ async def delete_conversation(services: Services, principal: Principal, conversa
     locale = services.options.locale
     await caught_up(services)
     if await conversations.get(services.reads, principal.user_id, conversation_id) is None:
-        raise NotFoundException(text("no_conversation", locale, id=conversation_id))
+        raise NotFoundException(text("no_conversation", locale, id=conversation_id[:80]))
     appended = await services.conversations.delete(principal.user_id, conversation_id)
     if appended is not None:
         await services.views.wait_for(appended.last_position, READ_YOUR_WRITES_SECONDS, *VIEWS)

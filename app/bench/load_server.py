@@ -1,4 +1,4 @@
-"""The service under load: `minutebook run` with keys for all users and a model that takes its time; and its memory."""
+"""The service under load: `minutebook run` with keys for all users and a model that takes time; and what it costs."""
 
 import asyncio
 import os
@@ -104,27 +104,35 @@ def _end_of(printed: Path) -> str:
     return printed.read_text(encoding="utf-8", errors="replace")[-2_000:]
 
 
-class Memory:
-    """The resident memory of a process, looked at every so often, where the system has /proc."""
+class Watch:
+    """A process as the system shows it, looked at every so often; nothing where the system has no /proc.
+
+    `cpus` is how many CPUs it kept busy meanwhile.
+    """
 
     def __init__(self, pid: int) -> None:
-        self._status = Path(f"/proc/{pid}/status")
-        self.samples_kib: list[int] = []
+        self._folder = Path(f"/proc/{pid}")
+        self.resident_kib: list[int] = []
+        self.cpus = 0.0
 
-    @property
-    def is_watched(self) -> bool:
-        return bool(self.samples_kib)
+    async def look_on(self, every_seconds: float, seconds: float) -> None:
+        """For so long."""
+        if not self._folder.exists():
+            return
+        began, cpu_began = perf_counter(), self._cpu_seconds()
+        while (spent := perf_counter() - began) < seconds:
+            self.resident_kib.append(self._resident_kib())
+            await asyncio.sleep(min(every_seconds, seconds - spent))
+        self.cpus = (self._cpu_seconds() - cpu_began) / (perf_counter() - began)
 
-    async def watch(self, every_seconds: float, seconds: float) -> None:
-        """For so long. Nothing where the system does not tell."""
-        began = perf_counter()
-        while self._status.exists() and perf_counter() - began < seconds:
-            self.samples_kib.append(_resident_kib(self._status.read_text()))
-            await asyncio.sleep(every_seconds)
+    def _resident_kib(self) -> int:
+        lines = (self._folder / "status").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS:"))
 
-
-def _resident_kib(status: str) -> int:
-    return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS:"))
+    def _cpu_seconds(self) -> float:
+        """Of the process itself and of the kernel for it: the 14th and 15th field of `stat`."""
+        fields = (self._folder / "stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def flatness(samples: Sequence[float]) -> tuple[float, float]:

@@ -20,7 +20,7 @@ from app import release
 from app.api import errors
 from app.api.admin import admin_router
 from app.api.asyncapi import asyncapi_json, asyncapi_yaml
-from app.api.bodies import demand_json
+from app.api.bodies import demand_body
 from app.api.chat import chat_router
 from app.api.chat_socket import chat_socket
 from app.api.errors import JSON_BYTES_MAX
@@ -108,7 +108,7 @@ def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
             start_page,
             page,
         ],
-        guards=[authenticate, demand_json],
+        guards=[authenticate, demand_body],
         dependencies={
             "services": Provide(provide_services),
             "uploads": Provide(provide_uploads),

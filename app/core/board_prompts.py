@@ -185,7 +185,7 @@ def _background(start: RunStart) -> str:
 
 def quoted(text: str) -> str:
     """Every line of it begins with "> ", whatever the text uses to break lines."""
-    return "\n".join(f"> {line}" for line in text.splitlines() or [""])
+    return "> " + "\n> ".join(text.splitlines())
 
 
 def _block(heading: str, text: str, chars_max: int | None = None) -> str:

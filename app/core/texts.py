@@ -116,8 +116,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "管理员要求在 {server} 执行此操作前由人确认。",
     ),
     "mode_missing": (
-        "{mode} is not available in this release. Send the message without its prefix.",
-        "此版本尚不支持 {mode}。请去掉前缀后再发送。",
+        "There is no mode {mode!r}; known are: {known}.",
+        "没有模式 {mode!r}；可用模式：{known}。",
     ),
     "log_unavailable": (
         "The database cannot be reached at the moment. Please try again shortly.",

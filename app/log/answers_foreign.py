@@ -105,6 +105,7 @@ class ForeignAnswers:
             answer.add(row["text"], row["kind"])
         for stream in streams:
             self._by_stream.pop(stream, None)
+        read_here = streams.intersection(self._wakeups.streams())  # a reader may have gone meanwhile
         for answer in found.values():
-            if not answer.sealed and answer.answer_id not in self._own:
+            if answer.stream in read_here and not answer.sealed and answer.answer_id not in self._own:
                 self._by_stream.setdefault(answer.stream, {})[answer.answer_id] = answer

@@ -26,7 +26,7 @@ class SkillUnknown(Refused):
 
 
 class ModeMissing(Refused):
-    """The prefix asks for a mode that this release does not have. Value: `mode`."""
+    """A mode was asked for that there is none of. Values: `mode`, `known`."""
 
     key = "mode_missing"
 

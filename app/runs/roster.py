@@ -81,7 +81,8 @@ class Roster:
             case None:
                 pass
         if chosen.mode not in MODES or chosen.mode in INTERNAL_MODES:
-            raise refused.ModeMissing(mode=storable(chosen.mode)[:80])
+            known = ", ".join(name for name in MODES if name not in INTERNAL_MODES)
+            raise refused.ModeMissing(mode=storable(chosen.mode)[:80], known=known)
         if chosen.meeting is not None:
             seated = self.meetings.seat(chosen.meeting, agent, self.toolbox.names, self._locale)
             return Chosen(agent, chosen, seated)

@@ -83,7 +83,7 @@ def tool(
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> Tool:
     """`resolve`, `allow` and `tls` (which certificates are believed) are for tests."""
-    fetcher = Fetcher(resolve, allow, tls or ssl.create_default_context())
+    fetcher = Fetcher(resolve, allow, tls)
 
     async def call(arguments: FetchArguments, _: ToolContext) -> str:
         try:
@@ -122,7 +122,7 @@ def shown(page: Page, offset: int) -> str:
 class Fetcher:
     """Every hop is checked; see the module. Holds no connection between two calls."""
 
-    def __init__(self, resolve: Resolve, allow: Allow, tls: ssl.SSLContext) -> None:
+    def __init__(self, resolve: Resolve, allow: Allow, tls: ssl.SSLContext | None) -> None:
         self._resolve = resolve
         self._allow = allow
         self._tls = tls
@@ -130,6 +130,8 @@ class Fetcher:
     async def fetch(self, address: str) -> Page:
         """Raises `InvalidArguments` for a URL that may not be fetched, `ToolError`."""
         url = parsed(address)
+        if self._tls is None:  # it reads all certificates that the system believes: a tenth of a second
+            self._tls = await asyncio.to_thread(ssl.create_default_context)
         async with httpx2.AsyncClient(
             verify=self._tls, trust_env=False, timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS)
         ) as client:

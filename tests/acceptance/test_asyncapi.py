@@ -20,7 +20,7 @@ from app.api.meeting_frames import MEETING_DATA
 from app.api.meeting_wire import FRAMES
 from app.composition.web import application
 from app.settings import Settings
-from tests.acceptance.test_frames import sent_by
+from tests.acceptance.contract.code import sent_by
 from tests.support.portal import portal
 from tests.support.service import Service
 
@@ -68,6 +68,7 @@ def references(value: Any) -> list[dict[str, str]]:
             return []
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the framework, for its next major release
 def test_every_socket_of_the_application_is_a_channel() -> None:
     """Guard: a socket that nobody has described."""
     app = application(Settings(), lambda: None)  # type: ignore[arg-type,return-value]

@@ -102,7 +102,7 @@ async def test_bad_sessions_get_a_sentence(
     [
         ({"content": "  "}, 400),
         ({"content": "x", "role": "robot"}, 400),
-        ({"content": "x", "execution_mode": "magic"}, 501),
+        ({"content": "x", "execution_mode": "magic"}, 400),
         ({"content": "x" * 300_000}, 413),
     ],
 )

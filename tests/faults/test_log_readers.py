@@ -201,3 +201,22 @@ async def test_readers_end_when_the_service_stops(log: Log) -> None:
         log.stop_reading()
         with pytest.raises(Stopped):
             await within(waiting)
+
+
+async def test_an_answer_that_is_looked_up_while_its_last_reader_goes_is_not_kept(dsn: str) -> None:
+    """Guard: `read_here` in answers_foreign.py; without it the text stays until somebody reads that stream again."""
+    async with open_logs(dsn, 2) as (here, there):
+        await here.append(STREAM, [make_event("question")])
+        answer_id = new_id()
+        here.live.open(answer_id, stream=STREAM, task_id=None, after_offset=1)
+        async with there.subscribe(STREAM, heartbeat_seconds=0) as reader:
+            await within(reader.next())
+            looks = Gate(there._pool)
+            there.live._foreign._pool = looks  # type: ignore[assignment]
+            looks.hold()
+            here.live.add(answer_id, "said")
+            await within(looks.reached.wait())
+        looks.release()
+        await within(there.live.fetch("user/other"))  # behind the late look
+        assert there.live._foreign._by_stream == {}
+        await here.live.seal(answer_id)

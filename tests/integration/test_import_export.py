@@ -285,7 +285,8 @@ def test_tail_follows_until_it_is_stopped(dsn: str, scope: list[str]) -> None:
     with open_for(dsn) as append:
         append("conversation/local/c1", make_event("before"))
         program = (
-            "import sys; from app.commands.follow import tail_command\n"
+            "import signal, sys; from app.commands.follow import tail_command\n"
+            "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell ignores it in the background
             "class Database:\n    owner = 'local'\n    def dsn(self): return sys.argv[1]\n"
             "tail_command.main(sys.argv[2:], obj=Database())"
         )

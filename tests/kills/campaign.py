@@ -16,7 +16,7 @@ from tests.kills.scenarios import SCENARIOS, Scenario
 from tests.support.databases import TestServer
 
 LANES = 4
-CHAINED_SHARE, LOAD_SHARE = 0.3, 0.2
+CHAINED_SHARE, LOAD_SHARE = 0.35, 0.15
 """Kills of runs that were killed before, and kills under load, for each targeted one. 1 000 kills have to be enough
 for a round: at present one has 650 targets."""
 

@@ -150,7 +150,7 @@ class Lane:
         return self.folder / "output"
 
     def errors(self) -> list[str]:
-        """What they wrote that is more than a warning. Lines of two threads may stand on one, with an empty one behind."""
+        """What they wrote that is more than a warning. Two threads' lines may stand on one, then an empty one."""
         lines = self.output.read_text(encoding="utf-8").splitlines() if self.output.exists() else []
         more = ('"level": "error"', '"level": "critical"')
         return [

@@ -27,6 +27,7 @@ class Service:
     def __init__(self, environment: Mapping[str, str], folder: Path, module: str = "app.cli") -> None:
         self._module = module
         self.dsn = environment.get("DATABASE_URL")
+        self.data_dir = folder
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("MINUTEBOOK_")},
             "MINUTEBOOK_DATA_DIR": str(folder),

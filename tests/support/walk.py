@@ -1,15 +1,17 @@
 """Every route and socket of the application, found in its own route table and documents, and what they are called with.
 
-Nothing here names a route: one that is added is walked. What a route cannot be walked without is a thing of somebody
-else's for each parameter of its path (`Things`), and a body that it takes; `sample` makes that of the document's schema.
+Nothing here names a route: one that is added is walked. A body that a route takes is made of the document's schema
+(`sample`); what it needs besides is a thing of somebody else's for each parameter of its path (`world.py`).
 """
 
+import warnings
 from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
 import msgspec
 from litestar import Litestar
+from litestar.exceptions import LitestarDeprecationWarning
 from litestar.routes import HTTPRoute, WebSocketRoute
 
 from app.api.asyncapi import document as asyncapi_document
@@ -66,7 +68,11 @@ class Surface(msgspec.Struct, frozen=True):
 @cache
 def app() -> Litestar:
     """The application as it is served, but not opened."""
-    return application(Settings(), lambda: None)  # type: ignore[arg-type,return-value]
+    with warnings.catch_warnings():
+        warnings.simplefilter(
+            "ignore", LitestarDeprecationWarning
+        )  # of how dependencies are marked in its release 3
+        return application(Settings(), lambda: None)  # type: ignore[arg-type,return-value]
 
 
 @cache
@@ -94,7 +100,11 @@ def _calls() -> Iterator[Call]:
                     str(method),
                     path,
                     tuple(route.path_parameters),
-                    {one["name"]: one["schema"] for one in described.get("parameters", ()) if one["in"] == "query"},
+                    {
+                        one["name"]: one["schema"]
+                        for one in described.get("parameters", ())
+                        if one["in"] == "query"
+                    },
                     bool(handler.opt.get(ADMINISTRATION)),
                     None if schema is None else resolved(schema, openapi()),
                     "multipart/form-data" in content,

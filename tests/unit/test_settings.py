@@ -1,10 +1,12 @@
 """Settings: what is wrong is named, with its value and an example, and keys are never shown."""
 
+import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
-from app.settings import SettingsError, load
+from app.settings import Settings, SettingsError, load
 
 
 def test_the_environment_beats_the_file(tmp_path: Path) -> None:
@@ -66,3 +68,11 @@ def test_a_file_that_holds_no_key_set_is_named(tmp_path: Path, content: str | No
     with pytest.raises(SettingsError, match=part) as caught:
         load({"MINUTEBOOK_JWT_JWKS_FILE": str(file), "MINUTEBOOK_JWT_AUDIENCE": "minutebook"})
     assert str(file) in str(caught.value)
+
+
+def test_every_setting_is_in_the_document() -> None:
+    document = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`(?:MINUTEBOOK_)?([A-Z_]+)`", document))
+    settings = {field.name.upper() for field in msgspec.structs.fields(Settings)}
+    assert settings <= named, "missing in docs/settings.md"
+    assert named - settings <= {"CONFIG", "OTEL_EXPORTER_OTLP_ENDPOINT", "MINUTEBOOK_"}
