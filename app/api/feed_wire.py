@@ -63,7 +63,7 @@ def format_cursor(epoch: str, offset: int) -> str:
 def parse_filter(types: str | None, task_id: str | None) -> Filter:
     """`types` is a list with commas. Raises `InvalidCursor`."""
     try:
-        task = UUID(task_id) if task_id else None
+        task = None if task_id is None else UUID(task_id)
     except ValueError:
         raise InvalidCursor(f"task_id={str(task_id)[:60]!r} is not a UUID") from None
     return Filter(frozenset(filter(None, (part.strip() for part in (types or "").split(",")))), task)

@@ -1,13 +1,13 @@
 """The minutes of a conversation, as JSON or as Markdown."""
 
 from typing import Annotated, Any, Literal
-from uuid import UUID
 
 import msgspec
 from litestar import Request, Response, Router, get
 from litestar.exceptions import NotFoundException
 from litestar.params import QueryParameter
 
+from app.api.feed_wire import parse_filter
 from app.api.services import Services
 from app.core import streams
 from app.core.minutes_fold import MinutesFold
@@ -28,19 +28,20 @@ async def read_minutes(
     owner: str,
     conversation_id: str,
     form: Annotated[Literal["json", "markdown"] | None, QueryParameter(name="format")] = None,
-    task: UUID | None = None,
+    task: str | None = None,
     locale: Locale | None = None,
 ) -> Response[bytes]:
     """From the log, a page at a time, as it is now: also while a meeting is held. `format` beats the Accept header;
     `task` shows one turn or meeting, also by a member's task. 404 for what is not the owner's."""
     wanted = locale or services.options.locale
+    shown = parse_filter(None, task).task_id
     fold = MinutesFold(conversation_id)
     async for recorded in services.log.reader.all_of(streams.conversation(owner, conversation_id)):
         fold.add(recorded)
     minutes = fold.minutes()
     if minutes is None:
         raise NotFoundException(text("no_conversation", wanted, id=conversation_id[:80]))
-    if task is not None and (minutes := fold.minutes(str(task))) is None:
+    if shown is not None and (minutes := fold.minutes(str(shown))) is None:
         raise NotFoundException(text("no_task", wanted))
     media_type = FORMATS[form] if form else request.accept.best_match([JSON, MARKDOWN], JSON) or JSON
     if media_type == MARKDOWN:

@@ -89,7 +89,7 @@ async def notify(services: Services, principal: Principal, user_id: str, data: N
 async def list_notifications(
     services: Services,
     owner: str,
-    after: Annotated[int, Parameter(ge=0, le=2**62, description="offset of the last one that is known")] = 0,
+    after: Annotated[int, Parameter(ge=0, le=2**53, description="offset of the last one that is known")] = 0,
     limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
 ) -> NotificationPage:
     partition = services.log.partition_of(streams.user(owner))

@@ -14,6 +14,9 @@ from litestar.openapi import OpenAPIConfig
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 
+from app.api.openapi_bodies import describe_answers
+from app.api.openapi_limits import limit_parameters, limit_schemas
+
 API_PATH = "/api/v1/"
 OURS = ("app.", "projections.")
 REF = "#/components/schemas/{name}"
@@ -124,6 +127,8 @@ def completed(document: dict[str, Any], *, needs_key: bool) -> dict[str, Any]:
     """The document with what is so for every route."""
     schemas: dict[str, Any] = document.setdefault("components", {}).setdefault("schemas", {})
     _describe(schemas)
+    limit_schemas(schemas)
+    describe_answers(document["paths"], schemas)
     schemas["Problem"] = PROBLEM
     for path, item in document.get("paths", {}).items():
         for method, operation in item.items():
@@ -155,6 +160,7 @@ def _structs(base: type[msgspec.Struct]) -> Iterator[type[msgspec.Struct]]:
 
 
 def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: bool) -> None:
+    limit_parameters(operation.get("parameters") or [])
     if path.startswith(API_PATH):
         # {}: nobody has to say who they are, until a first key is issued.
         operation["security"] = [*([] if needs_key else [{}]), *({name: []} for name in SCHEMES)]

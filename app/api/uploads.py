@@ -290,6 +290,8 @@ async def list_files(
     cursor: CursorOf = None,
 ) -> FilePage:
     before = offset_of(services, cursor)
+    if conversation_id is not None:
+        streams.conversation(owner, conversation_id)
     found = await uploads.listed(owner, conversation_id, before, limit + 1)
     page = found[:limit]
     return FilePage(

@@ -17,7 +17,7 @@ from app.api.meeting_wire import FRAMES
 from app.core.steps import NAMES
 from tests.acceptance.contract import calls, frames
 from tests.acceptance.contract.code import routes, sent_by, steps_of_turns
-from tests.acceptance.contract.document import KNOWN, QUOTED, Rows, rendered, named_by
+from tests.acceptance.contract.document import KNOWN, QUOTED, Rows, named_by, rendered
 
 HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "contract.md"
@@ -86,8 +86,8 @@ def test_whatever_can_be_sent_or_called_is_in_the_table(rows: Rows, there: set[s
 
 
 def test_the_document_is_up_to_date() -> None:
-    """docs/contract.md is what the table says. Run with MINUTEBOOK_UPDATE_DOCS=1 to write it."""
+    """docs/contract.md is what the table says. Run with UPDATE_DOCS=1 to write it."""
     made = rendered()
-    if os.environ.get("MINUTEBOOK_UPDATE_DOCS"):
+    if os.environ.get("UPDATE_DOCS"):
         DOCUMENT.write_text(made, encoding="utf-8")
-    assert DOCUMENT.read_text(encoding="utf-8") == made, "run this test with MINUTEBOOK_UPDATE_DOCS=1"
+    assert DOCUMENT.read_text(encoding="utf-8") == made, "run this test with UPDATE_DOCS=1"

@@ -18,11 +18,14 @@ from typing import Any
 import anyio._backends._asyncio  # noqa: F401  # or each process imports it
 import msgspec
 import uvicorn
+import uvicorn.loops.auto
+import uvloop  # noqa: F401
 from litestar import Litestar
 
 import app.server as server
 import projections.reads as reads
 from app.log import connections
+from app.log.sql import statement
 from app.settings import Settings, check
 from app.telemetry import configure_logs
 from tests.kills.tools import Effects, hold_answers, toolbox
@@ -32,6 +35,7 @@ LOG_CONNECTIONS_MAX = 2
 VIEW_CONNECTIONS_MAX = 1
 """Each of a process; several lanes, and the dead of whom Postgres does not know yet, share a server that takes 60."""
 
+ROOT = Path(__file__).parents[2]
 _PR_SET_PDEATHSIG = 1
 
 
@@ -98,6 +102,8 @@ def prepare(values: dict[str, Any]) -> Prepared:
     app = server.build_app(settings, settings.database_url, server.gateway_of(settings))
     config = server.server_config(settings, app)
     config.load()
+    for file in (ROOT / "app" / "log" / "sql").glob("*.sql"):
+        statement(file.stem)
     return Prepared(settings, app, config)
 
 

@@ -159,7 +159,7 @@ class Harness:
         appends = max(appends for appends, _ in found)
         tasks = sum(one.type == "run.requested" for one in plain)
         self._references[scenario.name] = Reference(
-            appends, tasks, _minutes(scenario, plain), _minutes(scenario, forgetful)
+            appends, tasks, minutes(plain, keys=scenario.keys), minutes(forgetful, keys=scenario.keys)
         )
         self._report.lines[scenario.mode].appends += appends
 
@@ -271,7 +271,7 @@ class Harness:
             await self._check(lane, run, events, reference.tasks)
             lost = unknown(events)
             expected = reference.forgotten if lost else reference.plain
-            found = _minutes(scenario, events)
+            found = minutes(events, keys=scenario.keys)
             demand(found == expected, f"goes on differently:\n{difference(expected, found)}")
             taken_over = takeovers(events, lane.kills)
             demand(max(taken_over, default=0.0) <= TAKEOVER_SECONDS_MAX, f"takeover after {taken_over} s")
@@ -292,10 +292,6 @@ class Harness:
 
     def _chance(self, appends: int) -> Target:
         return Target(self._dice.randint(1, appends), self._dice.choice(("before", "after")))
-
-
-def _minutes(scenario: Scenario, events: Sequence[Recorded]) -> list[list[Row]]:
-    return minutes(events, keys=scenario.keys, any_order=scenario.any_order)
 
 
 def _arm(lane: Lane, target: Target, stream: str) -> None:

@@ -3,9 +3,6 @@
 Left out: claims, times, durations, and ids, which become `task 1`, `task 2` … and `id`. Outcomes of parallel calls
 stand in the order of their steps. A `once` call whose outcome nobody knows stands as the undisturbed run of that kind
 has it (`tools.Effects`): as a call that failed with the same words.
-
-Where phases of a team may end in any order, the parts of its lead's minutes are sorted: each goes from the start of a
-phase, or from the wait for one, to the next. Numbers of steps are left out there.
 """
 
 import re
@@ -21,8 +18,6 @@ from app.core.events import TERMINAL_TYPES
 LEFT_OUT = frozenset({"duration_ms", "deadline_at", "until"})
 NAMES_CHILDREN = frozenset({"run.child_awaited", "run.child_ended", "run.told", "team.phase_started"})
 """Their digests are of ids."""
-PARTS = frozenset({"run.child_started", "run.child_awaited"})
-"""What a part of a lead's minutes begins with."""
 LAST_WORDS = frozenset(
     {"message.answered", "message.interrupted", "operation.finished", "run.child_answered"}
 )
@@ -30,18 +25,11 @@ _ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 Row = tuple[str, str]
 
 
-def minutes(events: Sequence[Recorded], *, keys: bool = True, any_order: bool = False) -> list[list[Row]]:
-    """Of each task, in the order in which they were requested. `keys`: with the digests of what was asked for;
-    `any_order`: phases of a team may end in any order."""
+def minutes(events: Sequence[Recorded], *, keys: bool = True) -> list[list[Row]]:
+    """Of each task, in the order in which they were requested. `keys`: with the digests of what was asked for."""
     tasks = [str(one.task_id) for one in events if one.type == "run.requested"]
     names = {task: f"task {number}" for number, task in enumerate(tasks, start=1)}
-    left_out = LEFT_OUT if keys else LEFT_OUT | {"key"}
-    return [
-        _without_order(own, names, left_out)
-        if any_order and any(one.type == "team.formed" for one in own)
-        else [_row(one, names, left_out) for one in own]
-        for own in (_in_order(events, task) for task in tasks)
-    ]
+    return [[_row(one, names, keys=keys) for one in _in_order(events, task)] for task in tasks]
 
 
 def unknown(events: Sequence[Recorded]) -> int:
@@ -67,18 +55,9 @@ def _place(one: Recorded) -> tuple[int, int, int]:
     return (2 if one.type in LAST_WORDS else 0, 0, 0)
 
 
-def _without_order(own: Sequence[Recorded], names: dict[str, str], left_out: frozenset[str]) -> list[Row]:
-    parts: list[list[Row]] = [[]]
-    for one in own:
-        if one.type in PARTS:
-            parts.append([])
-        parts[-1].append(_row(one, names, left_out | {"step", "children"}))
-    return [row for part in (parts[0], *sorted(parts[1:])) for row in part]
-
-
-def _row(one: Recorded, names: dict[str, str], left_out: frozenset[str]) -> Row:
-    without = left_out | {"key"} if one.type in NAMES_CHILDREN else left_out
-    payload = _without(msgspec.json.decode(one.payload), without)
+def _row(one: Recorded, names: dict[str, str], *, keys: bool) -> Row:
+    left_out = LEFT_OUT if keys and one.type not in NAMES_CHILDREN else LEFT_OUT | {"key"}
+    payload = _without(msgspec.json.decode(one.payload), left_out)
     if payload.get("error_class") == "effect_unknown":
         payload["error_class"] = "failed"
     text = msgspec.json.encode(payload, order="deterministic").decode()

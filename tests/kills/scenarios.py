@@ -16,8 +16,8 @@ Play = Callable[[Client], Awaitable[None]]
 class Scenario(msgspec.Struct, frozen=True):
     """`play` is what the person does. `mode`: of the table. `once`: the run calls a tool that may not be repeated.
 
-    `keys`: digests of what is asked for are the same in every run; not where ids or offsets are part of it.
-    `any_order`: phases of a team end in whichever order they do. `settings`: of the process.
+    `keys`: digests of what is asked for are the same in every run; not where ids or offsets are part of it. `settings`:
+    of the process.
     """
 
     name: str
@@ -25,7 +25,6 @@ class Scenario(msgspec.Struct, frozen=True):
     play: Play
     once: bool = False
     keys: bool = True
-    any_order: bool = False
     settings: tuple[tuple[str, str], ...] = ()
 
 
@@ -120,7 +119,7 @@ SCENARIOS = (
     Scenario("cancel", "react", cancels),
     Scenario("steered", "react", steers, settings=(("busy", "steer"),)),
     Scenario("board", "board", sits_on_a_board),
-    Scenario("team", "team", calls_a_team, once=True, any_order=True),
+    Scenario("team", "team", calls_a_team, once=True),
 )
 
 SKILLS = {

@@ -6,7 +6,7 @@ from tests.acceptance.contract.frames import BOARD, TEAM
 Tests = str | tuple[str, ...]
 
 PORTAL: dict[str, Tests] = {
-    "body `{message, conversation_id?, sources?, skill_name?}` → waits for the whole turn": (
+    "`POST /portal/chat` | body `{message, conversation_id?, sources?, skill_name?}` → waits for the whole turn": (
         "test_portal_rest::test_chat_waits_for_the_whole_turn"
     ),
     "Unknown `skill_name`: 404 before anything is written": (
@@ -15,7 +15,10 @@ PORTAL: dict[str, Tests] = {
     "An empty or blank model answer becomes the fixed fallback text, never an empty string": (
         "test_portal_socket::test_an_empty_answer_becomes_the_fallback_text"
     ),
-    "first `routing` `{skill, method, confidence}`; then one SSE event per step": (
+    (
+        "`POST /portal/chat/stream` | same body → Server-Sent Events: first `routing` `{skill, "
+        "method, confidence}`; then one SSE event per step"
+    ): (
         "test_portal_stream::test_one_event_a_step",
         "test_portal_stream::test_a_failed_turn_ends_with_an_error_event",
     ),
@@ -23,23 +26,29 @@ PORTAL: dict[str, Tests] = {
         "test_portal_stream::test_last_event_id_misses_nothing_and_repeats_nothing",
         "test_portal_stream::test_a_dropped_stream_resumes_in_mid_answer",
     ),
-    "for the eight categories chat, workflow, knowledge, skills, terminal, computer_use, evolution, settings": (
-        "test_portal_rest::test_capabilities_name_the_eight_categories"
-    ),
+    (
+        "`GET /portal/capabilities` | `{capabilities: [{name, display_name, description, icon, "
+        "enabled, skill_count}]}` for the eight categories chat, workflow, knowledge, skills, "
+        "terminal, computer_use, evolution, settings"
+    ): ("test_portal_rest::test_capabilities_name_the_eight_categories"),
     "`skill_count` = registered skills that carry the category as a capability tag": (
         "test_contract_rest::test_capabilities_count_the_skills_of_this_deployment_and_say_what_works"
     ),
     "`enabled` says truthfully whether the category works in this deployment": (
         "test_contract_rest::test_capabilities_count_the_skills_of_this_deployment_and_say_what_works"
     ),
-    "newest first: `[{id, title, created_at, updated_at, message_count, is_board}]`": (
-        "test_portal_rest::test_titles_are_cut_and_newest_come_first"
-    ),
-    "`{id, title, messages, created_at, updated_at, is_board}`; 404 if there is none": (
+    (
+        "`GET /portal/conversations?limit=20` | newest first: `[{id, title, created_at, updated_at,"
+        " message_count, is_board}]`"
+    ): ("test_portal_rest::test_titles_are_cut_and_newest_come_first"),
+    (
+        "`GET /portal/conversations/{id}?limit=50` | `{id, title, messages, created_at, updated_at,"
+        " is_board}`; 404 if there is none"
+    ): (
         "test_portal_rest::test_chat_waits_for_the_whole_turn",
         "test_portal_rest::test_an_unknown_skill_is_404_before_anything_is_written",
     ),
-    "`{deleted: true, id}`; 404 if there is none": (
+    "`DELETE /portal/conversations/{id}` | `{deleted: true, id}`; 404 if there is none": (
         "test_portal_rest::test_a_deleted_conversation_is_gone_from_the_views_and_stays_in_the_log"
     ),
     "Title: first user message, with a leading `@board…`/`@team…` command": (
@@ -107,17 +116,19 @@ PORTAL: dict[str, Tests] = {
     ),
 }
 SESSIONS: dict[str, Tests] = {
-    "`{agent_name, metadata?}` → session `{session_id, agent_name, status, metadata, created_at, updated_at}`": (
-        "test_chat_rest::test_a_session_is_opened_listed_read_and_closed"
-    ),
-    "| list, one (404) |": (
+    (
+        "`POST /chat/sessions` | `{agent_name, metadata?}` → session `{session_id, agent_name, "
+        "status, metadata, created_at, updated_at}`"
+    ): ("test_chat_rest::test_a_session_is_opened_listed_read_and_closed"),
+    "`GET /chat/sessions`, `GET /chat/sessions/{id}` | list, one (404)": (
         "test_chat_rest::test_newest_sessions_come_first_and_a_message_makes_one_newest",
         "test_chat_rest::test_what_is_no_session_is_404",
     ),
-    "`[{message_id, session_id, role, content, tool_call_id?, agent_name?, created_at}]`": (
-        "test_chat_rest::test_a_message_is_answered_by_the_sessions_agent"
-    ),
-    '`{content, role="user", execution_mode?}` → the assistant\'s message.': (
+    (
+        "`GET /chat/sessions/{id}/messages?limit&offset` | `[{message_id, session_id, role, "
+        "content, tool_call_id?, agent_name?, created_at}]`"
+    ): ("test_chat_rest::test_a_message_is_answered_by_the_sessions_agent"),
+    '`POST /chat/sessions/{id}/messages` | `{content, role="user", execution_mode?}` → the assistant\'s message.': (
         "test_chat_rest::test_a_message_is_answered_by_the_sessions_agent"
     ),
     "404 no such session or agent; 400 session closed.": (
@@ -131,10 +142,10 @@ SESSIONS: dict[str, Tests] = {
     "the response also has `error_struct` and `fallback_status`": (
         "test_chat_rest::test_the_answer_of_the_last_tier_says_so"
     ),
-    'closes it: `{status:"closed", session_id}`': (
+    '`DELETE /chat/sessions/{id}` | closes it: `{status:"closed", session_id}`': (
         "test_chat_rest::test_a_session_is_opened_listed_read_and_closed"
     ),
-    "multipart file ≤ 10 MB (413 above, checked while reading, not after)": (
+    "`POST /chat/upload` | multipart file ≤ 10 MB (413 above, checked while reading, not after)": (
         "test_uploads::test_ten_megabytes_are_taken_and_a_byte_more_is_not",
         "test_uploads::test_a_body_without_end_is_refused_before_its_end",
     ),
@@ -142,7 +153,7 @@ SESSIONS: dict[str, Tests] = {
         "test_uploads::test_names_that_lead_elsewhere_lead_nowhere",
         "test_portal_rest::test_an_uploaded_text_is_kept_and_given_back_as_an_attachment",
     ),
-    "the file, as an attachment; 404; no path ever leaves the upload folder": (
+    "`GET /chat/uploads/{stored_name}` | the file, as an attachment; 404; no path ever leaves the upload folder": (
         "test_uploads::test_a_download_is_an_attachment_with_safe_headers",
         "test_portal_rest::test_an_uploaded_text_is_kept_and_given_back_as_an_attachment",
     ),

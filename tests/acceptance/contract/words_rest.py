@@ -125,7 +125,10 @@ STORE: dict[str, Tests] = {
         "test_walk::test_somebody_elses_things_look_as_if_they_had_never_been",
         "test_session_store::test_somebody_elses_session_does_not_exist_and_auditors_and_admins_may_look",
     ),
-    "returns a list that the `openai` client accepts as `messages` unchanged": (
+    (
+        "`GET\n/chat/sessions/{id}/openai-messages` returns a list that the `openai` client accepts"
+        " as `messages` unchanged"
+    ): (
         "test_session_store::test_openai_messages_of_every_kind_of_run",
         "test_session_store::test_an_imported_conversation_and_one_of_the_portal_have_openai_messages_too",
     ),
