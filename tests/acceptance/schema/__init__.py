@@ -1,0 +1,1 @@
+"""How Schemathesis is run (`test_schema.py`)."""
