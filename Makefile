@@ -34,7 +34,7 @@ run: ready-to-run ## install what is missing, then run the service (Ctrl-C ends 
 
 .PHONY: test
 test: lint ## checks, then all tests (ARGS="tests/unit -k name" for some)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint: ready-to-test ## format, lint rules, types, import rules, migrations

@@ -19,6 +19,21 @@ hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=5
 hypothesis.settings.load_profile("minutebook")
 
 
+LONGEST = (
+    "test_kills.py",
+    "test_local_meetings.py",
+    "test_schema.py",
+    "test_bench.py",
+    "test_frozen_process.py",
+)
+"""Files that take minutes, or most of one: begun first, so that no worker ends with them while the others wait."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestServer]:
     with running_server(tmp_path_factory.mktemp("postgres")) as running:
