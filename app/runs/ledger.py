@@ -80,8 +80,9 @@ class Ledger:
                     self.stream, new, lease=lease, closes=closes, idempotency_key=key
                 )
             except LeaseLost:
-                if self.lease is lease:
-                    raise
+                async with self._reclaiming:  # the new epoch may be one's own, claimed beside this append
+                    if self.lease is lease:
+                        raise
             except (LogUnavailable, LogOverloaded) as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise
