@@ -19,19 +19,12 @@ hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=5
 hypothesis.settings.load_profile("minutebook")
 
 
-LONGEST = (
-    "test_kills.py",
-    "test_local_meetings.py",
-    "test_schema.py",
-    "test_bench.py",
-    "test_frozen_process.py",
-)
-"""Files that take minutes, or most of one: begun first, so that no worker ends with them while the others wait."""
+LONGEST = "test_kills.py"
+"""It takes minutes, so it begins first: no worker ends with it while the others have nothing left to do."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    order = {name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 @pytest.fixture(scope="session")

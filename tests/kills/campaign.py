@@ -1,6 +1,8 @@
 """So many kills, of all kinds, in several lanes at once."""
 
+import math
 import random
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -29,9 +31,11 @@ async def kill(
     seed: int = 0,
     lanes: int = LANES,
     scenarios: Sequence[Scenario] = SCENARIOS,
+    seconds_max: float = math.inf,
     tell: Callable[[str], None] = lambda table: None,
 ) -> Report:
-    """Rounds of kills at every append, of runs that were killed before, and under load, until there are enough.
+    """Rounds of kills under load, of runs that were killed before, and at every append, until there are enough or the
+    time is over.
 
     `tell` gets the table after every round.
     """
@@ -45,17 +49,17 @@ async def kill(
             )
             for number in range(lanes)
         ]
-        harness = Harness(opened, report, dice)
+        harness = Harness(opened, report, dice, until=time.monotonic() + seconds_max)
         await harness.learn(scenarios)
-        while report.kills < kills:
+        while report.kills < kills and not harness.late:
             targets = harness.targets(scenarios)
             dice.shuffle(targets)
+            chained, loaded = (round(share * len(targets)) for share in (CHAINED_SHARE, LOAD_SHARE))
+            await harness.kill_under_load(scenarios, min(loaded, kills - report.kills))
+            await harness.kill_again_and_again(scenarios, min(chained, kills - report.kills))
             meant = targets[: kills - report.kills]
             await harness.kill_at(meant)
-            report.rounds += len(meant) == len(targets)
-            chained, loaded = (round(share * len(targets)) for share in (CHAINED_SHARE, LOAD_SHARE))
-            await harness.kill_again_and_again(scenarios, min(chained, kills - report.kills))
-            await harness.kill_under_load(scenarios, min(loaded, kills - report.kills))
+            report.rounds += len(meant) == len(targets) and not harness.late
             tell(report.table())
         await harness.check_logs()
     return report

@@ -1,7 +1,9 @@
 """Kills and what comes of them: at every append of every scenario, of runs killed before, and under load."""
 
 import asyncio
+import math
 import random
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
@@ -60,12 +62,20 @@ class Run(msgspec.Struct, frozen=True):
 class Harness:
     """Not finding what should be there is a failure in the report, and the next run goes on."""
 
-    def __init__(self, lanes: Sequence[Lane], report: Report, dice: random.Random) -> None:
+    def __init__(
+        self, lanes: Sequence[Lane], report: Report, dice: random.Random, *, until: float = math.inf
+    ) -> None:
+        """`until`: by the monotonic clock; no run is begun behind it."""
+        self._until = until
         self._lanes = lanes
         self._report = report
         self._dice = dice
         self._references: dict[str, Reference] = {}
         self._number = 0
+
+    @property
+    def late(self) -> bool:
+        return time.monotonic() > self._until
 
     async def learn(self, scenarios: Sequence[Scenario]) -> None:
         """How each of them goes undisturbed."""
@@ -137,7 +147,7 @@ class Harness:
         waiting = deque(jobs)
 
         async def work(lane: Lane) -> None:
-            while waiting:
+            while waiting and not self.late:
                 await waiting.popleft()(lane)
 
         async with asyncio.TaskGroup() as group:
