@@ -41,8 +41,9 @@ async def test_a_killed_service_goes_on_as_if_nothing_had_happened(
     assert report.kills >= KILLS_MIN
     if report.kills >= KILLS:
         assert report.rounds, "each append of each scenario was a target"
-    assert set(report.lines) == {scenario.mode for scenario in SCENARIOS}
-    assert all(line.kills.keys() == {"before", "after", "random"} for line in report.lines.values())
+    if report.rounds:
+        assert set(report.lines) == {scenario.mode for scenario in SCENARIOS}
+        assert all(line.kills.keys() == {"before", "after", "random"} for line in report.lines.values())
     assert sum(line.unknown for line in report.lines.values()), "some outcome was lost"
 
 
