@@ -33,8 +33,10 @@ run: ready-to-run ## install what is missing, then run the service (Ctrl-C ends 
 	@exec $(BIN)/minutebook run $(ARGS)
 
 .PHONY: test
-test: lint ## checks, then all tests (ARGS="tests/unit -k name" for some)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
+test: ready-to-test ## checks, and beside them all tests (ARGS="tests/unit -k name" for some)
+	@$(MAKE) -s --no-print-directory lint & linting=$$!; \
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS); tested=$$?; \
+	wait $$linting && exit $$tested
 
 .PHONY: lint
 lint: ready-to-test ## format, lint rules, types, import rules, migrations
