@@ -201,14 +201,8 @@ class TaskFrames:
     def _frame(self, shown: Shown) -> Frame | None:
         match shown:
             case Routed():
-                data = {
-                    "skill": shown.skill,
-                    "method": shown.method,
-                    "confidence": shown.confidence,
-                    "mode": shown.mode,
-                }
                 message_id = self.turn.requested.message_id if self.turn.requested else None
-                return self._of_task({"type": "skill_match", "data": data, "message_id": message_id})
+                return self._of_task({"type": "skill_match", "data": shown.data, "message_id": message_id})
             case Step(name=name) if name in AS_FRAMES:
                 return self._framed(name, shown.data)
             case Step():

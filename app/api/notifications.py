@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from app.api.openapi import problems
 from app.api.services import Services
+from app.api.views import caught_up
 from app.auth.principal import Principal, is_id
 from app.core import streams
 from app.core.envelope import user_actor
@@ -18,7 +19,6 @@ from app.core.texts import text
 from app.runs.push import NotificationIdReused, NotificationTooLong
 from projections import inboxes, notifications
 
-VIEW_SECONDS_MAX = 5.0
 VIEWS = ("notifications", "inboxes")
 
 
@@ -92,9 +92,7 @@ async def list_notifications(
     after: Annotated[int, Parameter(ge=0, le=2**53, description="offset of the last one that is known")] = 0,
     limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
 ) -> NotificationPage:
-    partition = services.log.partition_of(streams.user(owner))
-    position = await services.log.reader.position(partition)
-    await services.views.wait_for(position, VIEW_SECONDS_MAX, *VIEWS, partition=partition)
+    await caught_up(services.log, services.views, *VIEWS, stream=streams.user(owner))
     found = await notifications.list_behind(services.reads, owner, after=after, limit=limit + 1)
     inbox = await inboxes.get(services.reads, owner)
     page = [

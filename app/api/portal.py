@@ -12,6 +12,8 @@ from app.api.capabilities import Capability, capabilities
 from app.api.portal_wire import Ended
 from app.api.services import Services
 from app.api.turns import follow
+from app.api.views import VIEW_SECONDS_MAX
+from app.api.views import caught_up as views_caught_up
 from app.auth.principal import Principal
 from app.core.events import QuotaInfo
 from app.core.texts import Locale, text
@@ -20,7 +22,6 @@ from app.runs.quotas import charge_of
 from app.runs.sessions import Sessions
 from projections import conversations, transcript
 
-READ_YOUR_WRITES_SECONDS = 5.0
 VIEWS = ("conversations", "transcript", "tasks", "sessions")
 LIFTED = (
     "message_type",
@@ -242,18 +243,14 @@ async def delete_conversation(services: Services, principal: Principal, conversa
         raise NotFoundException(text("no_conversation", locale, id=conversation_id[:80]))
     appended = await services.conversations.delete(principal.user_id, conversation_id)
     if appended is not None:
-        await services.views.wait_for(appended.last_position, READ_YOUR_WRITES_SECONDS, *VIEWS)
+        await services.views.wait_for(appended.last_position, VIEW_SECONDS_MAX, *VIEWS)
     return Deleted(True, conversation_id)
 
 
 async def caught_up(services: Services, *views: str) -> None:
     """Wait until the views (without any: those of conversations) show everything that is committed now, on whatever
     node: one reads one's own writes."""
-    for partition in range(services.log.partitions):
-        position = await services.log.reader.position(partition)
-        await services.views.wait_for(
-            position, READ_YOUR_WRITES_SECONDS, *(views or VIEWS), partition=partition
-        )
+    await views_caught_up(services.log, services.views, *(views or VIEWS))
 
 
 def shown_message(message: transcript.Message) -> dict[str, Any]:

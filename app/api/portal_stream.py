@@ -84,13 +84,7 @@ async def _events(
     async for shown in turn:
         match shown:
             case Routed():
-                body = {
-                    "skill": shown.skill,
-                    "method": shown.method,
-                    "confidence": shown.confidence,
-                    "mode": shown.mode,
-                    **more,
-                }
+                body = {**shown.data, **more}
                 yield _event("routing", body, shown.offset)
             case Meeting():
                 body = {"step": 0, "data": shown.data, "timestamp": shown.timestamp}

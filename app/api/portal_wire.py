@@ -253,15 +253,7 @@ def socket_frame(shown: Shown, task_id: str) -> dict[str, Any]:
     """The frame on `/portal/ws`."""
     match shown:
         case Routed():
-            return {
-                "type": "routing",
-                "skill": shown.skill,
-                "method": shown.method,
-                "confidence": shown.confidence,
-                "mode": shown.mode,
-                "task_id": task_id,
-                "offset": shown.offset,
-            }
+            return {"type": "routing", **shown.data, "task_id": task_id, "offset": shown.offset}
         case Step():
             data = {
                 "event_type": f"turn.{shown.name}",

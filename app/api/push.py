@@ -17,6 +17,7 @@ import msgspec
 import structlog
 
 from app.api.sockets import Line
+from app.api.views import caught_up
 from app.core import streams
 from app.core.envelope import Recorded
 from app.core.events import NotificationsDelivered, UserNotified
@@ -38,7 +39,6 @@ PAGE = 100
 COALESCE_SECONDS = 0.2
 RETRY_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
-VIEW_SECONDS_MAX = 5.0
 CLOSE_SECONDS_MAX = 5.0
 VIEWS = ("notifications", "inboxes")
 _WANTED = Filter(frozenset({"user.notified", "user.notifications_delivered"}))
@@ -249,9 +249,7 @@ class Inbox:
         return True
 
     async def _caught_up(self) -> None:
-        partition = self._log.partition_of(self._stream)
-        position = await self._log.reader.position(partition)
-        await self._views.wait_for(position, VIEW_SECONDS_MAX, *VIEWS, partition=partition)
+        await caught_up(self._log, self._views, *VIEWS, stream=self._stream)
 
 
 def framed(one: Notification) -> _Framed:

@@ -12,6 +12,7 @@ from msgspec import Meta
 from app.api.openapi import problems
 from app.api.services import Services
 from app.api.uploads import CursorOf, offset_of
+from app.api.views import caught_up
 from app.auth.principal import Principal
 from app.core import streams
 from app.core.texts import text
@@ -25,8 +26,6 @@ from app.runs.reminders import (
     Wanted,
 )
 from projections import reminders
-
-VIEW_SECONDS_MAX = 5.0
 
 
 class ReminderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -143,9 +142,7 @@ async def _found(services: Services, owner: str, reminder_id: str) -> ShownRemin
 
 
 async def _caught_up(services: Services, owner: str) -> None:
-    partition = services.log.partition_of(streams.user(owner))
-    position = await services.log.reader.position(partition)
-    await services.views.wait_for(position, VIEW_SECONDS_MAX, "reminders", partition=partition)
+    await caught_up(services.log, services.views, "reminders", stream=streams.user(owner))
 
 
 def _shown(row: reminders.Reminder) -> ShownReminder:

@@ -56,6 +56,16 @@ class Routed(msgspec.Struct, frozen=True):
     offset: int | None
     timestamp: datetime | None = None
 
+    @property
+    def data(self) -> dict[str, Any]:
+        """As every surface tells it."""
+        return {
+            "skill": self.skill,
+            "method": self.method,
+            "confidence": self.confidence,
+            "mode": self.mode,
+        }
+
 
 class Ended(msgspec.Struct, frozen=True):
     """The end of a task: `completed` with the message, `failed` with one sentence, `cancelled`, or `steered`: another

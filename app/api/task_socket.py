@@ -83,13 +83,7 @@ class TaskFrames:
         task_id = str(self._task.task_id)
         match shown:
             case Routed():
-                data = {
-                    "skill": shown.skill,
-                    "method": shown.method,
-                    "confidence": shown.confidence,
-                    "mode": shown.mode,
-                }
-                return _step("routing", 0, data, shown.timestamp or self._task.created_at, task_id)
+                return _step("routing", 0, shown.data, shown.timestamp or self._task.created_at, task_id)
             case Step():
                 return _step(shown.name, shown.step, shown.data, shown.timestamp, task_id)
             case Meeting():

@@ -10,13 +10,13 @@ from app.api.meeting_wire import acknowledged
 from app.api.portal_wire import Turn
 from app.api.services import Services
 from app.api.shown import Ended, Meeting, Shown
+from app.api.views import VIEW_SECONDS_MAX
 from app.core.envelope import Recorded
 from app.core.events import RunRequested
 from app.core.meeting_events import MEETING_MODES
 from projections import tasks
 from projections.waiting import ProjectionLag
 
-VIEW_SECONDS_MAX = 5.0
 ACK = "team_intervention_ack"
 
 

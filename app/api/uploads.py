@@ -20,6 +20,7 @@ from litestar.response import Stream
 from python_multipart.multipart import parse_options_header
 
 from app.api.services import Services
+from app.api.views import caught_up
 from app.auth.principal import Principal
 from app.core import streams
 from app.core.envelope import NewEvent, user_actor
@@ -38,7 +39,6 @@ from projections.reads import ReadPool
 from projections.runner import ProjectionRunner
 
 CHUNK_BYTES = 64 * 1024
-VIEW_SECONDS_MAX = 5.0
 DISCARDED_BYTES_MAX = 64 * 1024 * 1024
 """Of a body that is refused: so much is let pass, so that its sender gets to reading the answer."""
 SOURCES_DESCRIBED_MAX = 50
@@ -176,9 +176,7 @@ class Uploads:
             return file.read(FILE_BYTES_MAX)
 
     async def _caught_up(self) -> None:
-        for partition in range(self._log.partitions):
-            position = await self._log.reader.position(partition)
-            await self._views.wait_for(position, VIEW_SECONDS_MAX, "files", partition=partition)
+        await caught_up(self._log, self._views, "files")
 
 
 def described(found: files.File) -> str:

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 
 from app.api.push import Inboxes
+from app.api.views import caught_up
 from app.auth.administration import Administration
 from app.core import streams
 from app.core.texts import Locale
@@ -19,8 +20,6 @@ from app.runs.runner import Runs
 from projections import reminders as view
 from projections.reads import ReadPool
 from projections.runner import ProjectionRunner
-
-VIEW_SECONDS_MAX = 5.0
 
 
 class OwnerDisabled(Refused):
@@ -39,9 +38,7 @@ class ReminderBook:
 
     async def caught_up(self, owner: str) -> None:
         """Raises `ProjectionLag` after 5 s, `LogUnavailable`."""
-        partition = self._log.partition_of(streams.user(owner))
-        position = await self._log.reader.position(partition)
-        await self._views.wait_for(position, VIEW_SECONDS_MAX, "reminders", partition=partition)
+        await caught_up(self._log, self._views, "reminders", stream=streams.user(owner))
 
     async def get(self, owner: str, reminder_id: str) -> view.Reminder | None:
         return await view.get(self._reads, owner, reminder_id)

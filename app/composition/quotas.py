@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from datetime import datetime
 
+from app.api.views import caught_up
 from app.core.admin_events import QuotaSubject
 from app.core.quotas import Tally
 from app.log.errors import LogUnavailable
@@ -10,8 +11,6 @@ from app.log.log import Log
 from projections import usage
 from projections.reads import ReadPool, ViewsUnavailable
 from projections.runner import ProjectionLag, ProjectionRunner
-
-CATCH_UP_SECONDS = 5.0
 
 
 class UsageMeter:
@@ -35,9 +34,7 @@ class UsageMeter:
         be brought up to date within 5 s: what is not known is never taken for nothing."""
         table = usage.TABLES[subject]
         try:
-            for partition in range(self._log.partitions):
-                position = await self._log.reader.position(partition)
-                await self._views.wait_for(position, CATCH_UP_SECONDS, table, partition=partition)
+            await caught_up(self._log, self._views, table)
             at = None if self._now is None else self._now()
             return await usage.tally(self._reads, subject, subject_id, at=at)
         except (ProjectionLag, ViewsUnavailable) as error:

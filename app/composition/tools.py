@@ -6,6 +6,7 @@ from pathlib import Path
 from uuid import UUID
 
 from app.api.uploads import Uploads
+from app.api.views import caught_up
 from app.core.events import RunRequested
 from app.core.streams import conversation_key
 from app.log.log import Log
@@ -27,8 +28,6 @@ from app.tools.toolbox import ToolBox
 from projections import tasks, transcript
 from projections.reads import ReadPool
 from projections.runner import ProjectionRunner
-
-CATCH_UP_SECONDS = 5.0
 
 
 async def open_tools(stack: AsyncExitStack, settings: Settings, reads: ReadPool, uploads: Uploads) -> ToolBox:
@@ -82,9 +81,7 @@ async def find_operation(
     key = conversation_key(stream)
     if key is None:
         return None
-    partition = log.partition_of(stream)
-    position = await log.reader.position(partition)
-    await views.wait_for(position, CATCH_UP_SECONDS, "tasks", partition=partition)
+    await caught_up(log, views, "tasks", stream=stream)
     for task in await tasks.open_operations(reads, *key):
         if task.input_data.message == arguments:
             (requested,) = await log.reader.stream(stream, after=task.first_offset - 1, limit=1)

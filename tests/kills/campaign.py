@@ -4,12 +4,8 @@ import math
 import random
 import time
 from collections.abc import Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-
-import psycopg
-from psycopg import sql
 
 from tests.kills.harness import Harness
 from tests.kills.lane import open_lane, running_forks
@@ -43,7 +39,6 @@ async def kill(
 
     `tell` gets the table after every round.
     """
-    without_password_stretching(server)
     report, dice = Report(), random.Random(seed)
     async with AsyncExitStack() as stack:
         forks = await stack.enter_async_context(running_forks(folder))
@@ -73,16 +68,3 @@ async def kill(
             tell(report.table())
         await harness.check_logs()
     return report
-
-
-def without_password_stretching(server: TestServer) -> None:
-    """A new process opens a dozen connections; with SCRAM's 4096 rounds each that took most of its start."""
-    if server.superuser:
-        role = urlsplit(server.service_dsn)
-        with psycopg.connect(server.admin_dsn, autocommit=True) as connection, suppress(psycopg.Error):
-            connection.execute("SET scram_iterations = 1")  # from Postgres 16 on
-            connection.execute(
-                sql.SQL("ALTER ROLE {} PASSWORD {}").format(
-                    sql.Identifier(role.username or ""), sql.Literal(unquote(role.password or ""))
-                )
-            )
