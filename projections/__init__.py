@@ -3,6 +3,8 @@
 from projections import (
     agent_counts,
     conversations,
+    experience_texts,
+    experiences,
     files,
     inboxes,
     key_uses,
@@ -23,6 +25,8 @@ ALL: tuple[AnyProjection, ...] = (
     agent_counts.PROJECTION,
     usage.BY_DEPARTMENT,
     usage.BY_USER,
+    experiences.PROJECTION,
+    experience_texts.PROJECTION,
     files.PROJECTION,
     notifications.PROJECTION,
     inboxes.PROJECTION,

@@ -63,6 +63,7 @@ class Built(msgspec.Struct, frozen=True):
 
     name: str
     version: int
+    tables: tuple[str, ...]
 
 
 @contextmanager
@@ -115,7 +116,7 @@ def _swap(dsn: str, built: Sequence[Built], place: Beside, advance: Callable[[],
                 raise BuildSuperseded(one.name, one.version, newest)
         advance()
         retired = _schema_for_retired(connection)
-        for name in names:
+        for name in (table for one in built for table in one.tables):
             _run(connection, "ALTER TABLE IF EXISTS public.{} SET SCHEMA {}", name, retired)
             _run(connection, "ALTER TABLE {}.{} SET SCHEMA public", place.schema, name)
         taken_over = sql.SQL(_TAKE_OVER).format(sql.Identifier(place.schema), sql.Literal(names))

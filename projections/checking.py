@@ -15,7 +15,7 @@ import psycopg
 from projections.building import CHECKING, beside
 from projections.checkpoints import ProjectionStatus
 from projections.pages import PAGE_EVENTS_MAX, connect, decode_page, read_page
-from projections.projection import AnyProjection, fold, touched_by
+from projections.projection import AnyProjection, Key, fold, touched_by
 from projections.runner import ProjectionRunner
 from projections.tables import Table
 
@@ -26,11 +26,13 @@ _SHADOW = b"SELECT partition, position FROM projection_checkpoints WHERE name = 
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """A row of the live table that is not as it should be. `kind`: `missing`, `surplus`, or `changed` in `columns`."""
+    """A row of a live table that is not as it should be. `kind`: `missing`, `surplus`, or `changed` in `columns`.
+    `table`: where it is not the view's own, but one kept beside it."""
 
     key: dict[str, Any]
     kind: str
     columns: tuple[str, ...] = ()
+    table: str = ""
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -83,12 +85,17 @@ def _compare(dsn: str, projection: AnyProjection) -> Checked:
         shadow = dict(connection.execute(_SHADOW, (projection.name,)).fetchall())
         for partition, until in live.items():
             _fold_up_to(connection, log, projection, partition, shadow.get(partition, 0), until)
-        row = connection.execute(_count(projection)).fetchone()
-        rows, wrong = row if row is not None else (0, 0)
-        shown = connection.execute(_differing(projection)).fetchall()
+        rows, wrong = 0, 0
+        shown: list[Difference] = []
+        for name, key in projection.tables:
+            row = connection.execute(_count(name, key)).fetchone()
+            rows, wrong = (rows + row[0], wrong + row[1]) if row is not None else (rows, wrong)
+            found = connection.execute(_differing(name, key)).fetchall()
+            table = "" if name == projection.name else name
+            shown += [_difference(table, *one) for one in found]
         connection.execute(b"ROLLBACK")
-    found = tuple(_difference(projection, key, ours, theirs) for key, ours, theirs in shown)
-    return Checked(projection.name, projection.version, sum(live.values()), rows, wrong, found)
+    shown = shown[:DIFFERENCES_SHOWN_MAX]
+    return Checked(projection.name, projection.version, sum(live.values()), rows, wrong, tuple(shown))
 
 
 def _fold_up_to(
@@ -111,9 +118,8 @@ def _fold_up_to(
         position = page.end
 
 
-def _joined(projection: AnyProjection) -> str:
+def _joined(name: str, keys: Key) -> str:
     """Live and shadow rows side by side. JSON is compared as a value: the order of its keys does not matter."""
-    name, keys = projection.name, projection.key
     same = " AND ".join(f"live.{column} = shadow.{column}" for column in keys)
     return (
         f"FROM public.{name} live FULL JOIN {name} shadow ON {same} "
@@ -121,27 +127,26 @@ def _joined(projection: AnyProjection) -> str:
     )
 
 
-def _count(projection: AnyProjection) -> bytes:
-    name = projection.name
-    return f"SELECT (SELECT count(*) FROM public.{name}), (SELECT count(*) {_joined(projection)})".encode()  # noqa: S608
+def _count(name: str, keys: Key) -> bytes:
+    return f"SELECT (SELECT count(*) FROM public.{name}), (SELECT count(*) {_joined(name, keys)})".encode()  # noqa: S608
 
 
-def _differing(projection: AnyProjection) -> bytes:
-    key = ", ".join(f"'{column}', coalesce(live.{column}, shadow.{column})" for column in projection.key)
-    order = ", ".join(f"coalesce(live.{column}, shadow.{column})" for column in projection.key)
+def _differing(name: str, keys: Key) -> bytes:
+    key = ", ".join(f"'{column}', coalesce(live.{column}, shadow.{column})" for column in keys)
+    order = ", ".join(f"coalesce(live.{column}, shadow.{column})" for column in keys)
     return (
-        f"SELECT jsonb_build_object({key}), to_jsonb(live), to_jsonb(shadow) {_joined(projection)} "
+        f"SELECT jsonb_build_object({key}), to_jsonb(live), to_jsonb(shadow) {_joined(name, keys)} "
         f"ORDER BY {order} LIMIT {DIFFERENCES_SHOWN_MAX}"
     ).encode()
 
 
 def _difference(
-    projection: AnyProjection, key: dict[str, Any], live: dict[str, Any] | None, right: dict[str, Any] | None
+    table: str, key: dict[str, Any], live: dict[str, Any] | None, right: dict[str, Any] | None
 ) -> Difference:
     if live is None or right is None:
-        return Difference(key, "missing" if live is None else "surplus")
-    columns = tuple(column for column in projection.columns if live.get(column) != right.get(column))
-    return Difference(key, "changed", columns)
+        return Difference(key, "missing" if live is None else "surplus", table=table)
+    columns = tuple(column for column in right if live.get(column) != right.get(column))
+    return Difference(key, "changed", columns, table)
 
 
 def check_all(

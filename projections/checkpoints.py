@@ -113,8 +113,9 @@ class Checkpoints:
         # The checkpoint before the table, as in every fold: two nodes never wait for each other.
         connection.execute(_RESET, (projection.name, projection.version))
         connection.execute(_MAKE, (projection.name, projection.version))
-        connection.execute(f'DROP TABLE IF EXISTS "{schema}".{projection.name}'.encode())
-        connection.execute(projection.ddl.encode())
+        for name, _ in projection.tables:
+            connection.execute(f'DROP TABLE IF EXISTS "{schema}".{name}'.encode())
+        connection.execute(projection.all_ddl.encode())
         return True
 
     def move(self, connection: Connection, name: str, partition: int, start: int, end: int) -> bool:

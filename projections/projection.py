@@ -13,6 +13,7 @@ import msgspec
 from app.core import streams
 from app.core.envelope import Recorded
 from app.core.events import Event
+from projections.derived import Derived, History, Tally, history_ddl
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Key: TypeAlias = tuple[Any, ...]
@@ -26,7 +27,8 @@ class Projection(msgspec.Struct, Generic[Row], frozen=True, eq=False):
     `key`) of the row that an event touches, None if it touches none. `apply` returns the new row, None to
     delete it. For an event of `begins` it must not look at the old row, which then need not be loaded. An
     event of `forgets` deletes the rows whose `scope` columns have the values of `scope_of` instead.
-    A change of any of these needs a new `version`: the table is then dropped and folded anew.
+    `tallies` and `history` are tables kept beside it (`derived.py`).
+    A change of any of these needs a new `version`: the tables are then dropped and folded anew.
     """
 
     name: str
@@ -41,6 +43,25 @@ class Projection(msgspec.Struct, Generic[Row], frozen=True, eq=False):
     forgets: frozenset[str] = frozenset()
     scope: tuple[str, ...] = ()
     scope_of: Callable[[Recorded], Key | None] = lambda recorded: None
+    tallies: tuple[Tally, ...] = ()
+    history: History | None = None
+
+    @property
+    def tables(self) -> tuple[tuple[str, Key], ...]:
+        """All of its tables, its own first, each with the columns of its key."""
+        found: list[tuple[str, Key]] = [(self.name, self.key)]
+        found += [(tally.name, tally.key) for tally in self.tallies]
+        if self.history is not None:
+            found.append((self.history.name, (*self.key, "until")))
+        return tuple(found)
+
+    @property
+    def all_ddl(self) -> str:
+        """Makes all of its tables where there are none."""
+        parts = [self.ddl, *(tally.ddl for tally in self.tallies)]
+        if self.history is not None:
+            parts.append(history_ddl(self.name, self.history.name, self.key))
+        return "\n".join(parts)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -112,6 +133,7 @@ class Fold(msgspec.Struct):
     rows: dict[Key, Any]
     forgotten: dict[Key, None]
     poison: Poison | None = None
+    derived: Derived = msgspec.field(default_factory=lambda: Derived())
 
 
 def touched_by(projection: AnyProjection, entries: Iterable[Entry]) -> Touched:
@@ -160,6 +182,7 @@ def fold(
     rows: dict[Key, Any] = {}
     apply, forgets, scope_of = projection.apply, projection.forgets, projection.scope_of
     needed = frozenset(touched.needed)
+    derived = Derived() if projection.tallies or projection.history is not None else None
     for key, events in touched.events.items():
         row = stored.get(key) if key in needed else None
         for recorded, event in events:
@@ -168,12 +191,27 @@ def fold(
                 if row is not None and scope is not None and projection.in_scope(row, scope):
                     row = None
                 continue
+            before = row
             try:
-                row = apply(row, recorded, event)
+                row = apply(before, recorded, event)
+                if derived is not None:
+                    _derive(projection, derived, key, before, row, recorded)
             except Exception as error:
                 return _fold_before(projection, stored, entries, poison_of(recorded, describe(error)))
         rows[key] = row
-    return Fold(rows, touched.forgotten, touched.poison)
+    return Fold(rows, touched.forgotten, touched.poison, derived or Derived())
+
+
+def _derive(
+    projection: AnyProjection, derived: Derived, key: Key, before: Any, after: Any, recorded: Recorded
+) -> None:
+    if after is before:
+        return
+    known = None if recorded.type in projection.begins else before  # the old row need not have been loaded
+    if projection.tallies:
+        derived.note(projection.tallies, known, after)
+    if projection.history is not None and known is not None:
+        derived.remember(projection.history, key, known, after, recorded)
 
 
 def _fold_before(

@@ -47,6 +47,10 @@ class BuildFailed(Exception):
         self.poison = poison
 
 
+def _built(projection: AnyProjection) -> Built:
+    return Built(projection.name, projection.version, tuple(name for name, _ in projection.tables))
+
+
 def nothing(statuses: list[ProjectionStatus]) -> None:
     """No progress is shown."""
 
@@ -133,7 +137,7 @@ class ProjectionRunner:
                     raise BuildFailed(name, status.stopped)
 
             advance()
-            swap(self._dsn, [Built(name, projection.version)], place, advance)
+            swap(self._dsn, [_built(projection)], place, advance)
         drop_retired(self._dsn)
         (status,) = ProjectionRunner(self._dsn, [projection]).run_to_end()
         return status
@@ -154,7 +158,7 @@ class ProjectionRunner:
         builder = ProjectionRunner(place.dsn, outdated, page_events=self._page_events, in_place=True)
         logger.warning("projections_building", names=[projection.name for projection in outdated])
         built = [
-            Built(status.name, status.version)
+            _built(self._projections[status.name])
             for status in builder.run_to_end(progress)
             if status.stopped is None or not self._checkpoints.has_table(status.name)
         ]

@@ -11,6 +11,7 @@ import msgspec
 from psycopg import Connection
 from psycopg_pool import AsyncConnectionPool
 
+from projections.derived import Derived, History, Tally
 from projections.projection import AnyProjection, Fold, Key
 from projections.reads import read_one
 
@@ -44,6 +45,8 @@ class Table:
         delete = f"DELETE FROM {name} t USING {given} g WHERE "  # noqa: S608
         self._delete = (delete + _same(key, "t", "g")).encode()
         self._forget = (delete + _same(projection.scope, "t", "g")).encode()
+        self._tallies = [TallyTable(tally) for tally in projection.tallies]
+        self._history = None if projection.history is None else HistoryTable(projection.history, key)
 
     def load(
         self, connection: Connection[Any], partition: int, keys: Iterable[Key]
@@ -70,10 +73,70 @@ class Table:
         ]
         if gone:
             connection.execute(self._delete, (_json(gone),))
+        for tally in self._tallies:
+            tally.write(connection, fold.derived)
+        if self._history is not None:
+            self._history.write(connection, fold.derived)
 
     def _decode(self, rows: str | None) -> dict[Key, Any]:
         found = self._rows.decode(rows) if rows is not None else []
         return {self._projection.key_of_row(row): row for row in found}
+
+
+class TallyTable:
+    """The statements of a tally."""
+
+    def __init__(self, tally: Tally) -> None:
+        self._tally = tally
+        name, key = tally.name, ", ".join(tally.key)
+        names = ", ".join((*tally.key, *tally.sums))
+        given = f"json_populate_recordset(NULL::{name}, $1::json)"
+        added = ", ".join(f"{column} = {name}.{column} + excluded.{column}" for column in tally.sums)
+        zero = " AND ".join(f"t.{column} = 0" for column in tally.sums)
+        self._add = (
+            f"INSERT INTO {name} ({names}) SELECT {names} FROM {given} ORDER BY {key} "  # noqa: S608
+            f"ON CONFLICT ({key}) DO UPDATE SET {added}"
+        ).encode()
+        gone = f"{_same(tally.key, 't', 'g')} AND {zero}"
+        self._tidy = f"DELETE FROM {name} t USING {given} g WHERE {gone}".encode()  # noqa: S608
+
+    def write(self, connection: Connection[Any], derived: Derived) -> None:
+        """Add what the page adds. A key that has nothing any more has no row."""
+        found = [(key, sums) for key, sums in derived.sums.get(self._tally.name, {}).items() if any(sums)]
+        if not found:
+            return
+        columns = (*self._tally.key, *self._tally.sums)
+        rows = _json([dict(zip(columns, (*key, *sums), strict=True)) for key, sums in found])
+        connection.execute(self._add, (rows,))
+        if any(value < 0 for _, sums in found for value in sums):
+            connection.execute(self._tidy, (rows,))
+
+
+class HistoryTable:
+    """The statements of a history."""
+
+    def __init__(self, history: History, key: Key) -> None:
+        self._key = key
+        given = f"json_populate_recordset(NULL::{history.name}, $1::json)"
+        names = ", ".join((*key, "until", "row"))
+        same = _same(key, "t", "g")
+        self._erase = f"DELETE FROM {history.name} t USING {given} g WHERE {same}".encode()  # noqa: S608
+        self._insert = (
+            f"INSERT INTO {history.name} ({names}) SELECT {names} FROM {given} "  # noqa: S608
+            f"ON CONFLICT ({', '.join((*key, 'until'))}) DO UPDATE SET row = excluded.row"
+        ).encode()
+
+    def write(self, connection: Connection[Any], derived: Derived) -> None:
+        if derived.erased:
+            gone = [dict(zip(self._key, key, strict=True)) for key in derived.erased]
+            connection.execute(self._erase, (_json(gone),))
+        rows = [
+            {**dict(zip(self._key, key, strict=True)), "until": until, "row": row}
+            for key, states in derived.past.items()
+            for until, row in states.items()
+        ]
+        if rows:
+            connection.execute(self._insert, (_json(rows),))
 
 
 async def fetch_rows(

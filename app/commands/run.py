@@ -45,9 +45,9 @@ def serve(installation: "Installation", listener: socket.socket) -> None:
     def announce() -> None:
         click.echo(f"Minutebook   http://{shown}:{port}")
         click.echo(f"database     {installation.database_shown}")
-        click.echo(f"model        {gateway.name}")
         if app.state.services.identities.development:
             click.echo("access       development mode: there is no API key, so only this machine is served")
+        click.echo(f"model        {gateway.name}")
 
     # uvicorn shuts down and then raises the signal again for whoever handled it before: for us both mean a clean end.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -1,6 +1,8 @@
 """However a log is cut into pages, and wherever folding is cut off, the tables are the fold of the log."""
 
+from collections.abc import Mapping, Sequence
 from itertools import chain, repeat
+from typing import Any
 
 import msgspec
 import psycopg
@@ -9,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from projections import ALL, conversations, transcript
+from projections.derived import Derived, Tally
 from projections.pages import connect, decode_page, read_page
 from projections.projection import AnyProjection, fold, fold_all, touched_by
 from projections.runner import ProjectionRunner
@@ -16,11 +19,42 @@ from projections.tables import Table
 from tests.support.projected import Book, books, shown_counts, write
 
 
+class Sums:
+    """What the tallies of a projection have come to."""
+
+    def __init__(self) -> None:
+        self.found: dict[tuple[object, ...], tuple[int, ...]] = {}
+
+    def add(self, derived: Derived) -> None:
+        for name, sums in derived.sums.items():
+            for key, values in sums.items():
+                known = self.found.get((name, *key), (0,) * len(values))
+                self.found[name, *key] = tuple(map(sum, zip(known, values, strict=True)))
+
+    @classmethod
+    def of(cls, projection: AnyProjection, book: Book) -> "Sums":
+        """Of all events at once."""
+        sums, entries = cls(), book.page(projection).entries
+        sums.add(fold(projection, {}, entries, touched_by(projection, entries)).derived)
+        return sums
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Sums):
+            return NotImplemented
+        mine, theirs = (
+            {key: values for key, values in one.found.items() if any(values)} for one in (self, other)
+        )
+        return mine == theirs
+
+    __hash__ = None  # type: ignore[assignment]
+
+
 @pytest.mark.parametrize("projection", ALL, ids=lambda projection: projection.name)
 @settings(max_examples=150)
 @given(book=books(), sizes=st.lists(st.integers(1, 9), min_size=1))
 def test_any_paging_gives_the_same_rows(projection: AnyProjection, book: Book, sizes: list[int]) -> None:
     table: dict[tuple[object, ...], msgspec.Struct] = {}
+    sums = Sums()
     for page in book.pages(projection, chain(sizes, repeat(7))):
         touched = touched_by(projection, page.entries)
         # Only what is said to be needed is at hand, as it would be from a query.
@@ -32,9 +66,11 @@ def test_any_paging_gives_the_same_rows(projection: AnyProjection, book: Book, s
         ]
         for key in gone:
             del table[key]
+        sums.add(result.derived)
         table.update(result.rows)
         table = {key: row for key, row in table.items() if row is not None}
     assert table == fold_all(projection, book.page(projection).entries)
+    assert sums == Sums.of(projection, book)
 
 
 @given(book=books())
@@ -46,6 +82,19 @@ def test_list_and_transcript_agree(book: Book) -> None:
 
 
 EVENTS_MAX = 100_000
+
+
+def sums_in(connection: psycopg.Connection[Any], tally: Tally) -> dict[tuple[object, ...], tuple[int, ...]]:
+    columns = ", ".join((*tally.key, *tally.sums))
+    rows = connection.execute(f"SELECT {columns} FROM {tally.name}".encode()).fetchall()
+    return {row[: len(tally.key)]: row[len(tally.key) :] for row in rows}
+
+
+def kept(
+    sums: Mapping[tuple[object, ...], Sequence[int]],
+) -> dict[tuple[object, ...], tuple[int, ...]]:
+    """What comes to nothing has no row."""
+    return {key: tuple(values) for key, values in sums.items() if any(values)}
 
 
 def log_position(dsn: str) -> int:
@@ -96,6 +145,9 @@ def test_tables_are_the_fold_wherever_it_is_cut_off(dsn: str, data: st.DataObjec
             stored = Table(projection).load_all(connection)
             entries = decode_page(log, projection.handles).entries if log else []
             assert stored == fold_all(projection, entries)
+            derived = fold(projection, {}, entries, touched_by(projection, entries)).derived
+            for tally in projection.tallies:
+                assert sums_in(connection, tally) == kept(derived.sums.get(tally.name, {}))
 
 
 @settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])

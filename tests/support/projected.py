@@ -168,7 +168,7 @@ _KINDS = (
         "child",
         "told",
     ),
-    *("add", "add", "title", "describe"),
+    *("add", "add", "title", "describe", "imported", "confirm", "consent", "unsure"),
 )
 _ENDS = ("answer", "interrupt", "complete", "fail", "cancel", "merge")
 _steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
@@ -248,6 +248,9 @@ def _in_conversation(kind: str, number: int, text: str, which: int) -> ev.Event 
                 else {}
             )
             return ev.MessageImported(number, said(role, text, **calls))
+        case "imported":
+            fields = ('{"reward":1.0}', '{"reward":0}', "{}", '{"reward":"x"}')[which]
+            return ev.ConversationImported("c", msgspec.Raw(fields.encode()))
         case "create":
             return ev.ConversationCreated("c", "alice")
         case "delete":
@@ -281,15 +284,15 @@ def _of_run(kind: str, step: int, text: str) -> ev.Event:
         case "call":
             return ev.ToolCalled(step, "k", "c", "f", text)
         case "return":
-            return ev.ToolReturned(step, "k", "c", "f", text)
+            return ev.ToolReturned(step, "k", "c", "f", text, (None, "broken")[step % 2], step * 100)
         case "answer":
             return ev.MessageAnswered("a", text or "-")
         case "interrupt":
             return ev.MessageInterrupted("a", text)
         case "complete":
-            return ev.RunCompleted(1, 1)
+            return ev.RunCompleted(1, 1, Usage(3, step), 1_000 * step, 0.25)
         case "fail":
-            return ev.RunFailed("broken", text)
+            return ev.RunFailed(("broken", "timeout")[step % 2], text, 1, 0, Usage(1, 1), 70)
         case "cancel":
             return ev.RunCancelled("user:alice")
         case _:
@@ -308,6 +311,12 @@ def _of_run_and_others(kind: str, step: int, text: str) -> ev.Event:
             return ev.PhaseChanged("plan", "explore", text, step, "k")
         case "merge":
             return ev.RunMerged("t", "m")
+        case "confirm":
+            return ev.ConfirmationRequested("x", step, "f", text, "", "00", START, "c")
+        case "consent":
+            return ev.ConfirmationAnswered("x", step > 1, "00", "user:alice")
+        case "unsure":
+            return ev.EffectUnknown(step, "k", "c", "f")
         case _:
             return ev.OperationStarted(f"o{step}", "f", text, "c", "{}", step)
 
