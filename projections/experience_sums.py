@@ -157,9 +157,14 @@ CREATE TABLE IF NOT EXISTS {name} (
 
 _GROUP = "    dimension text NOT NULL,\n    value text NOT NULL,\n"
 
+_TIMELINE = """
+CREATE INDEX IF NOT EXISTS experience_sums_timeline ON experience_sums (dimension, value, start)
+    WHERE grain = 'quarter';
+"""
+
 SUMS = Tally(
     name="experience_sums",
-    ddl=_table("experience_sums", _GROUP, "start, dimension, value", FIGURES),
+    ddl=_table("experience_sums", _GROUP, "start, dimension, value", FIGURES) + _TIMELINE,
     key=("grain", "start", "dimension", "value", "partition"),
     sums=FIGURES,
     adds=sums_added,

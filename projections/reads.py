@@ -1,8 +1,8 @@
 """The pool through which views are read, and a query of them."""
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from psycopg import AsyncConnection, OperationalError
@@ -22,7 +22,9 @@ class ViewsUnavailable(Exception):
     """No view can be read: the database did not answer within the limit."""
 
 
-ReadPool: TypeAlias = AsyncConnectionPool[AsyncConnection[tuple[Any, ...]]]
+T = TypeVar("T")
+Connection: TypeAlias = AsyncConnection[tuple[Any, ...]]
+ReadPool: TypeAlias = AsyncConnectionPool[Connection]
 
 
 def read_pool(dsn: str) -> ReadPool:
@@ -45,10 +47,29 @@ async def read_one(
     over in 10 s. Raises `ViewsUnavailable`. U+0000 in an argument, which Postgres does not take, becomes U+FFFD, as in
     everything that is stored."""
     arguments = [storable(one) if isinstance(one, str) else one for one in arguments]
+
+    async def read(connection: Connection) -> tuple[Any, ...] | None:
+        return await (await connection.execute(query, arguments)).fetchone()
+
+    return await _read(pool, read)
+
+
+async def read_consistently(pool: AsyncConnectionPool, read: Callable[[Connection], Awaitable[T]]) -> T:
+    """Several queries that see the views at one moment. `read` may be called again. Raises `ViewsUnavailable`."""
+
+    async def within(connection: Connection) -> T:
+        async with connection.transaction():
+            await connection.execute(b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            return await read(connection)
+
+    return await _read(pool, within)
+
+
+async def _read(pool: AsyncConnectionPool, read: Callable[[Connection], Awaitable[T]]) -> T:
     for wait_seconds in (*READ_AGAIN_SECONDS, None):
         try:
             async with pool.connection() as connection:
-                return await (await connection.execute(query, arguments)).fetchone()
+                return await read(connection)
         except OperationalError as error:
             if wait_seconds is None or isinstance(error, PoolTimeout):
                 raise ViewsUnavailable("the views cannot be read; try again") from error
