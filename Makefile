@@ -1,6 +1,9 @@
 # `make run` on a fresh clone gives a running service; `make help` lists the rest.
 # Every target but `lock` and `clean` makes .venv first, and does nothing for that when it is up to date.
 
+# Where this is set (as in many containers), every process would compile all sources anew: half of a start.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL: # two pips in one environment would hurt it, whatever -j says

@@ -8,11 +8,14 @@ from pathlib import Path
 
 from litestar import Litestar
 
+from app.api.news import News
 from app.api.services import ApiOptions, Services
 from app.api.sockets import SocketRegistry
 from app.api.uploads import Uploads
 from app.composition.agents import gateway_of, roster_of
+from app.composition.checking import open_checks
 from app.composition.identities import open_identities
+from app.composition.lessons import LessonFinder
 from app.composition.push import open_push
 from app.composition.quotas import UsageMeter
 from app.composition.tools import find_operation, open_tools
@@ -68,6 +71,7 @@ async def open_services(
                 log, views, reads, stream, name, arguments
             ),
             quotas=quotas,
+            find_lessons=LessonFinder(log, views, reads).find,
         )
         await runs.open()
         stack.push_async_callback(runs.close)
@@ -93,6 +97,10 @@ async def open_services(
             drain_seconds=settings.drain_seconds,
             metrics_public=settings.metrics_public,
         )
+        stopping = asyncio.Event()
+        await open_checks(stack, log, reads, dsn, every_hours=settings.check_every_hours, stopping=stopping)
+        news = News()
+        log.wakeups.on_any(news.stir)
         sockets = SocketRegistry(per_user_max=settings.sockets_per_user)
         pushing = await open_push(
             stack,
@@ -115,10 +123,11 @@ async def open_services(
                 views,
                 reads,
                 sockets,
-                asyncio.Event(),
+                stopping,
                 administration,
                 quotas,
                 *pushing,
+                news,
             ),
             uploads,
         )

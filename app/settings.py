@@ -48,6 +48,7 @@ _EXAMPLES = {
     "auth_seconds": "10",
     "allowed_origins": '["https://chat.example.com"]',
     "drain_seconds": "10",
+    "check_every_hours": "24",
     "otel_endpoint": "http://127.0.0.1:4318",
     "run_timeout_seconds": "300",
     "max_steps": "8",
@@ -123,7 +124,7 @@ class McpServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Everything that can be configured. Times are in seconds; a budget of 0 is no limit.
+    """Everything that can be configured. Times are in seconds, or as the name says; a budget of 0 is no limit.
 
     `busy`: what happens to a message while a task of its conversation runs. `skills_dirs`, `agents_dir` and
     `experts_dir` are read in addition to what ships. `phases` replaces the phases of `plan_exec`. `default_board` and
@@ -196,6 +197,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     auth_seconds: Annotated[float, Meta(gt=0, le=300)] = 10.0
     allowed_origins: tuple[Annotated[str, Meta(pattern=r"^https?://[^/@\s]+$")], ...] = ()
     drain_seconds: Annotated[float, Meta(ge=0, le=3_600)] = 10.0
+    check_every_hours: Annotated[float, Meta(ge=0, le=8_760)] = 0.0
     metrics_public: bool = False
     otel_endpoint: str = ""
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -82,6 +82,10 @@ def _compare(dsn: str, projection: AnyProjection) -> Checked:
         connection.execute("SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0")
         connection.execute(_SNAPSHOT)
         live = dict(connection.execute(_LIVE, (projection.name, projection.version)).fetchall())
+        if not live:
+            connection.execute(b"ROLLBACK")
+            reason = "another release has put its table there meanwhile"
+            return Checked(projection.name, projection.version, 0, 0, 0, problem=reason)
         shadow = dict(connection.execute(_SHADOW, (projection.name,)).fetchall())
         for partition, until in live.items():
             _fold_up_to(connection, log, projection, partition, shadow.get(partition, 0), until)

@@ -22,6 +22,24 @@ _MOVE = b"""
 UPDATE projection_checkpoints SET position = $3, updated_at = now(), problem = NULL
 WHERE name = $1 AND partition = $2 AND position = $4 AND version = $5
 """
+_MOVE_TOGETHER = b"""
+WITH meant AS (
+    SELECT c.name FROM projection_checkpoints c
+    JOIN unnest($1::text[], $2::integer[]) AS w (name, version) ON w.name = c.name AND w.version = c.version
+    WHERE c.partition = $3 AND c.position = $5
+    ORDER BY c.name FOR NO KEY UPDATE OF c
+)
+UPDATE projection_checkpoints c SET position = $4, updated_at = now(), problem = NULL
+FROM meant WHERE c.name = meant.name AND c.partition = $3
+RETURNING c.name
+"""
+_CURRENT = b"""
+SELECT bool_and(
+    to_regclass(current_schema() || '.' || w.name) IS NOT NULL
+    AND (SELECT count(*) FROM projection_checkpoints c WHERE c.name = w.name AND c.version = w.version)
+        = (SELECT count(*) FROM partitions))
+FROM unnest($1::text[], $2::integer[]) AS w (name, version)
+"""
 _STOP = b"UPDATE projection_checkpoints SET problem = $3 WHERE name = $1 AND partition = $2"
 _RETRY = b"UPDATE projection_checkpoints SET problem = NULL WHERE name = $1 AND problem IS NOT NULL"
 _READ = b"SELECT position, version FROM projection_checkpoints WHERE name = $1 AND partition = $2"
@@ -68,6 +86,10 @@ class Checkpoints:
         (`building.py`), unless `in_place`: then it is made empty, here. A projection whose table is of a newer release
         is left alone and stays stopped.
         """
+        if self._is_current(connection):
+            self._tables.update(self._projections)
+            self._look(connection)
+            return []
         connection.execute("SELECT pg_advisory_lock($1)", (ADVISORY_LOCK,))
         try:
             empty = connection.execute("SELECT sum(position) = 0 FROM partitions").fetchone() == (True,)
@@ -76,20 +98,26 @@ class Checkpoints:
                 with connection.transaction():
                     if not self._prepare_one(connection, projection, in_place=in_place or empty):
                         outdated.append(projection.name)
-            rows = connection.execute(
-                "SELECT name, partition, position FROM projection_checkpoints"
-            ).fetchall()
-            heads = connection.execute(
-                "SELECT partition, position FROM partitions ORDER BY partition"
-            ).fetchall()
+            self._look(connection)
         finally:
             if not connection.closed:
                 connection.execute("SELECT pg_advisory_unlock($1)", (ADVISORY_LOCK,))
+        return outdated
+
+    def _is_current(self, connection: Connection) -> bool:
+        """Whether nothing is missing and everything is of this release, as at nearly every start: one query then, and
+        no waiting for whoever is building."""
+        versions = [projection.version for projection in self._projections.values()]
+        return connection.execute(_CURRENT, (self.names, versions)).fetchone() == (True,)
+
+    def _look(self, connection: Connection) -> None:
+        """Where they stand."""
+        rows = connection.execute("SELECT name, partition, position FROM projection_checkpoints").fetchall()
+        heads = connection.execute("SELECT partition, position FROM partitions ORDER BY partition").fetchall()
         with self._lock:
             self._positions = {(name, partition): position for name, partition, position in rows}
             self._log = dict(heads)
             self.partitions = tuple(self._log)
-        return outdated
 
     def _prepare_one(self, connection: Connection, projection: AnyProjection, *, in_place: bool) -> bool:
         """False where it has to be built."""
@@ -135,6 +163,18 @@ class Checkpoints:
             reason = f"its table has {found} now, not {version}; start this process again"
             self.stop(name, Poison(0, "", reason))
         return False
+
+    def move_together(
+        self, connection: Connection, names: Sequence[str], partition: int, start: int, end: int
+    ) -> frozenset[str]:
+        """Move those of these checkpoints that are at `start` to `end`, where a page has changed no row: one statement.
+        Returns which; `move` tells why another is not among them."""
+        versions = [self._projections[name].version for name in names]
+        moved = connection.execute(_MOVE_TOGETHER, (list(names), versions, partition, end, start))
+        found = frozenset(name for (name,) in moved.fetchall())
+        with self._lock:
+            self._positions.update({(name, partition): end for name in found})
+        return found
 
     def reached(self, name: str, partition: int, position: int) -> None:
         with self._lock:

@@ -22,7 +22,6 @@ from projections.experience_sums import (
 from projections.experiences import ToolUse
 from projections.metrics import (
     GROUPS_MAX,
-    HOURLY_RANGE_MAX,
     PERCENTILES,
     Bucket,
     Cut,
@@ -33,6 +32,7 @@ from projections.metrics import (
     Moment,
     Scope,
     ToolFigures,
+    bucket_of,
     cut,
     parts_of,
 )
@@ -182,11 +182,13 @@ class _Reading:
         for value, counts in bins.items():
             timed = sum(runs for _, runs in counts)
             ranks = [_rank(counts, timed, percentile) for percentile in PERCENTILES]
-            group = self._scope.group if whole else (dimension, value)
-            found[value] = Durations(timed, *[await self._exact(group, *rank) for rank in ranks])
+            if whole:
+                found[value] = Durations(timed, *[await self._exact(*rank) for rank in ranks])
+            else:  # to be exact for each of many groups would take as many searches
+                found[value] = Durations(timed, *[middle_of(number) for number, _ in ranks])
         return found
 
-    async def _exact(self, group: tuple[str, str] | None, number: int, behind: int) -> int:
+    async def _exact(self, number: int, behind: int) -> int:
         """The duration that has so many others before it in its bin."""
         where = _Sql(
             "outcome IS NOT NULL AND parent IS NULL AND duration_bin = %s AND ended_at >= %s AND ended_at < %s",
@@ -194,8 +196,9 @@ class _Reading:
         )
         if self._scope.owner is not None:
             where &= _Sql("owner = %s", (self._scope.owner,))
-        if group is not None:
-            where &= _Sql(f"{group[0]} = %s", (group[1],))
+        if self._scope.group is not None:
+            dimension, value = self._scope.group
+            where &= _Sql(f"{dimension} = %s", (value,))
         query = (
             f"SELECT duration_ms FROM experiences WHERE {where.text} ORDER BY duration_ms OFFSET %s LIMIT 1"  # noqa: S608
         )
@@ -250,7 +253,7 @@ class _Reading:
     async def _timeline(self, zone: str) -> list[Moment]:
         """Every hour or day of the range, also those in which nothing ended."""
         scope = self._scope
-        bucket: Bucket = "hour" if scope.until - scope.since <= HOURLY_RANGE_MAX else "day"
+        bucket = bucket_of(scope)
         named = (*FIGURES[:4], "prompt_tokens", "completion_tokens", "cost_nano_usd")
         of_rows = ", ".join(f"{_OF_ROWS.get(name, f'sum({name})')} AS {name}" for name in named)
         rows = self._rows_where()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
@@ -52,6 +53,13 @@ async def read_one(
         return await (await connection.execute(query, arguments)).fetchone()
 
     return await _read(pool, read)
+
+
+async def now(pool: AsyncConnectionPool) -> datetime:
+    """By the clock that dates the events. Raises `ViewsUnavailable`."""
+    row = await read_one(pool, b"SELECT clock_timestamp()", ())
+    assert row is not None  # noqa: S101 (it has one)
+    return row[0]
 
 
 async def read_consistently(pool: AsyncConnectionPool, read: Callable[[Connection], Awaitable[T]]) -> T:

@@ -27,6 +27,8 @@ from projections.waiting import ProjectionLag, Waiters
 __all__ = ["BuildFailed", "BuildSuperseded", "ProjectionLag", "ProjectionRunner", "ProjectionStatus"]
 
 IDLE_SECONDS = 1.0
+GATHER_SECONDS = 0.02
+"""So long what is new is left to gather where nobody waits for it: a page for many appends costs as much as for one."""
 CLOSE_TIMEOUT_SECONDS = 15.0
 _BACKOFF_SECONDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -76,29 +78,43 @@ class ProjectionRunner:
         self._checkpoints = Checkpoints(projections)
         self._waiters = Waiters(self._checkpoints)
         self._wanted = threading.Event()
+        self._hurried = threading.Event()
         self._closing = threading.Event()
         self._thread: threading.Thread | None = None
+        self._prepared: Connection | None = None
 
     def start(self, progress: Progress = nothing) -> None:
         """Makes the tables, then folds in a thread of its own until `close`. Raises `psycopg.Error`.
 
         Returns when every table is of this release: what has changed is first built beside the old one.
         """
-        with connect(self._dsn) as connection:
+        connection = connect(self._dsn)
+        try:
             self._prepare(connection, progress)
+        except BaseException:
+            connection.close()
+            raise
+        self._prepared = connection
         self._thread = threading.Thread(target=self._run, name="projections", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stops after the page at hand; waits at most 15 s for it. Those who wait get `ProjectionLag`."""
         self._closing.set()
-        self._wanted.set()
+        self._hurry()
         if self._thread is not None:
             self._thread.join(CLOSE_TIMEOUT_SECONDS)
+        if self._prepared is not None:
+            self._prepared.close()
         self._waiters.fail_all("the service is stopping")
 
     def wake(self) -> None:
         """There may be something new in the log. Callable from any thread; returns at once."""
+        self._wanted.set()
+
+    def _hurry(self) -> None:
+        """Somebody waits for it."""
+        self._hurried.set()
         self._wanted.set()
 
     async def wait_for(self, position: int, timeout_seconds: float, *names: str, partition: int = 0) -> None:
@@ -106,7 +122,7 @@ class ProjectionRunner:
 
         Raises `ProjectionLag` after the time-out, or at once where one of them is stopped before that position.
         """
-        self.wake()
+        self._hurry()
         await self._waiters.wait(position, timeout_seconds, names or tuple(self._projections), partition)
 
     def run_to_end(
@@ -196,15 +212,22 @@ class ProjectionRunner:
 
     def _follow(self, session: Session) -> None:
         while not self._closing.is_set():
-            self._wanted.clear()  # before reading: a wake-up during it must not be forgotten
-            if not session.advance():
-                self._wanted.wait(TRAILING_SECONDS if session.trailing else self._idle_seconds)
+            self._hurried.clear()  # before reading: a wake-up during it must not be forgotten
+            self._wanted.clear()
+            if session.advance():
+                continue
+            if session.trailing:
+                self._wanted.wait(TRAILING_SECONDS)
+            elif self._wanted.wait(self._idle_seconds):
+                self._hurried.wait(GATHER_SECONDS)
 
     @contextmanager
     def _session(self, *, alone: bool = False, until: Mapping[int, int] | None = None) -> Generator[Session]:
         """With `alone` only what no other node is folding."""
-        with connect(self._dsn) as reading, connect(self._dsn) as writing:
-            self._prepare(reading, nothing)
+        prepared, self._prepared = self._prepared, None  # by `start`, a moment ago
+        with prepared or connect(self._dsn) as reading, connect(self._dsn) as writing:
+            if prepared is None:
+                self._prepare(reading, nothing)
             ownership = Ownership(reading, self._checkpoints) if alone else None
             session = Session(
                 reading,

@@ -58,6 +58,11 @@ class _Folded(msgspec.Struct, frozen=True):
     def place(self) -> Place:
         return self.projection.name, self.partition
 
+    @property
+    def changes_nothing(self) -> bool:
+        fold = self.fold
+        return not fold.rows and not fold.forgotten and fold.poison is None
+
 
 class _Ahead(msgspec.Struct, frozen=True):
     """Where a place will be once what is being written is committed, with the rows of the page that leads there."""
@@ -218,7 +223,10 @@ class Session:
     def _write_all(self, batch: list[_Folded]) -> list[_Unwritten]:
         """In the writer's thread."""
         unwritten: list[_Unwritten] = []
+        moved = self._move_untouched(batch)
         for folded in batch:
+            if folded.projection.name in moved:
+                continue
             try:
                 if not self._write(folded):
                     unwritten.append(_Unwritten(folded))
@@ -226,6 +234,18 @@ class Session:
                 unwritten.append(_Unwritten(folded, error))
             self._moved()
         return unwritten
+
+    def _move_untouched(self, batch: list[_Folded]) -> frozenset[str]:
+        """Of most pages a projection needs nothing; all those go on in one statement. Returns their names."""
+        untouched = [folded for folded in batch if folded.changes_nothing]
+        if len(untouched) < 2:  # one by itself is moved as any other
+            return frozenset()
+        one, names = untouched[0], [folded.projection.name for folded in untouched]
+        moved = self._checkpoints.move_together(
+            self._writing, names, one.partition, one.page.start, one.page.end
+        )
+        self._moved()
+        return moved
 
     def _write(self, folded: _Folded) -> bool:
         """Rows and checkpoint in one transaction. False if the checkpoint was not at the page's start."""

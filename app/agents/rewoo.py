@@ -139,7 +139,7 @@ def _intent(start: RunStart, step: Step, filled: str) -> Intent:
     if step.tool != LLM:
         return CallTool(ToolCall(step.name[1:], step.tool, filled))
     alone = msgspec.structs.replace(
-        start, input=filled if filled.strip() else NOTHING, history=(), summary="", sources=()
+        start, input=filled if filled.strip() else NOTHING, history=(), summary="", sources=(), lessons=""
     )
     return CallModel(ModelRequest(opening(alone), (), start.model), aside=True)
 

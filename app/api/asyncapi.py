@@ -13,7 +13,7 @@ import msgspec
 from litestar import Response, get
 
 from app import release
-from app.api import chat_socket, feed_socket, portal_socket, task_socket
+from app.api import chat_socket, evolution_socket, feed_socket, portal_socket, task_socket
 from app.api import sent_frames as sent
 from app.api.meeting_frames import MEETING_DATA
 from app.api.sockets import Auth
@@ -120,6 +120,23 @@ SURFACES: Sequence[Surface] = (
             "types": "only these types of events, with commas",
             "task_id": "only events of this task",
             "owner": "whose conversation, for admins and auditors",
+        },
+    ),
+    Surface(
+        "evolution",
+        "/api/v1/evolution/ws",
+        "Experiences as tasks end, each once, and word that metrics have changed.",
+        evolution_socket.KINDS,
+        {
+            "connected": sent.EvolutionConnected,
+            "experience_added": sent.ExperienceAdded,
+            "metrics_updated": sent.MetricsUpdated,
+            "error": sent.Error,
+            "pong": sent.Pong,
+        },
+        {
+            "after": "the `cursor` of a frame: what has ended behind it comes first",
+            "owner": "whose experiences, for admins and auditors; by default all that one may see",
         },
     ),
 )

@@ -67,6 +67,7 @@ def capabilities(
         "knowledge": not KNOWLEDGE_TOOLS.isdisjoint(tools),
         "skills": bool(skills),
         "terminal": "shell" in tools,
+        "evolution": True,
     }
     there = Tools(tools)
     found: list[Capability] = []

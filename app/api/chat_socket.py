@@ -21,7 +21,7 @@ from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
 from app.api.session_access import SessionMessage, accept, find_session
 from app.api.socket_loop import attend, decoded, demand_writer, sentence_of
-from app.api.sockets import CLOSE_TRY_AGAIN, FrameError, Line, open_line
+from app.api.sockets import CLOSE_NOT_FOUND, CLOSE_TRY_AGAIN, FrameError, Line, open_line
 from app.core import streams
 from app.core.envelope import user_actor
 from app.core.streams import InvalidConversationId
@@ -32,7 +32,6 @@ from app.runs.sessions import SessionUnknown
 from projections import tasks
 from projections.sessions import Session
 
-CLOSE_NOT_FOUND = 4004
 AGAIN_MAX = 16
 
 

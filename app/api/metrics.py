@@ -5,7 +5,6 @@ For development mode, for admins and auditors, and for everybody where the setti
 
 import asyncio
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from litestar import Response, get
 from litestar.exceptions import NotAuthorizedException, PermissionDeniedException
@@ -20,12 +19,14 @@ from app.api.security import AnyRequest
 from app.api.services import Services
 from app.api.sockets import presented
 from app.core.texts import text
-from app.log.errors import LogUnavailable
 from app.log.figures import SECONDS, AppendFigures
 from app.telemetry.figures import REGISTRY
+from projections import ALL
+from projections.lag import Lag, read_lags
+from projections.reads import ViewsUnavailable
 
 LAG_SECONDS_MAX = 2.0
-"""How long the log is asked for the age of what a view has not folded yet."""
+"""How long the database is asked how far the views are."""
 
 
 @get(
@@ -40,7 +41,7 @@ async def metrics(request: AnyRequest, services: Services) -> Response[bytes]:
     await demand_reader(request, services)
     encode, media_type = choose_encoder(request.headers.get("accept", ""))
     now = CollectorRegistry()
-    now.register(_Now(services, await _lags_seconds(services)))
+    now.register(_Now(services, await _lags(services)))
     body = await asyncio.to_thread(lambda: _joined(encode(REGISTRY), encode(now)))
     return Response(body, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
 
@@ -63,11 +64,11 @@ def _joined(counted: bytes, collected: bytes) -> bytes:
 
 
 class _Now(Collector):
-    """What there is now, without a query."""
+    """What there is now. `lags` is empty where the database did not answer."""
 
-    def __init__(self, services: Services, lags_seconds: dict[str, float]) -> None:
+    def __init__(self, services: Services, lags: dict[str, Lag]) -> None:
         self._services = services
-        self._lags_seconds = lags_seconds
+        self._lags = lags
 
     def collect(self) -> Iterator[Metric]:
         yield from self._log()
@@ -134,12 +135,17 @@ class _Now(Collector):
         yield GaugeMetricFamily("minutebook_leases", "Runs whose lease this process holds", leases)
 
     def _views(self) -> Iterator[Metric]:
-        found = self._services.views.status()
-        behind = {status.name: status.behind for status in found}
+        """As the database knows it; without it what this process knows, and no seconds: 0 would mean all is well."""
+        found = {status.name: status for status in self._services.views.status()}
+        lags = self._lags
+        behind = {name: lags[name].events if name in lags else one.behind for name, one in found.items()}
         yield _by("minutebook_view_lag_events", "Events that a view has not folded yet", "view", behind)
-        lags = {status.name: self._lags_seconds.get(status.name, 0.0) for status in found}
-        yield _by("minutebook_view_lag_seconds", "Age of the oldest of them", "view", lags)
-        stopped = {status.name: int(status.stopped is not None) for status in found}
+        seconds = {name: lags[name].seconds for name in found if name in lags}
+        yield _by("minutebook_view_lag_seconds", "Age of the oldest of them", "view", seconds)
+        stopped = {
+            name: int(one.stopped is not None or (name in lags and lags[name].problem != ""))
+            for name, one in found.items()
+        }
         yield _by("minutebook_view_stopped", "1: it needs a person", "view", stopped)
 
     def _pools(self) -> Iterator[Metric]:
@@ -173,19 +179,10 @@ def _buckets(figures: AppendFigures) -> list[tuple[str, float]]:
     return found
 
 
-async def _lags_seconds(services: Services) -> dict[str, float]:
-    """How old the first event is that a view has not folded, of the views that are behind; of one partition. Where the
-    database is away, or slow, there is no answer."""
-    if services.log.partitions != 1:
-        return {}
-    now, found = datetime.now(UTC), dict[str, float]()
+async def _lags(services: Services) -> dict[str, Lag]:
+    """How far the views are, whichever node folds them. Empty where the database is away, or slow."""
     try:
         async with asyncio.timeout(LAG_SECONDS_MAX):
-            for status in services.views.status():
-                if status.behind:
-                    first = await services.log.reader.partition(after=status.position, limit=1)
-                    if first:
-                        found[status.name] = max(0.0, (now - first[0].recorded_at).total_seconds())
-    except (LogUnavailable, TimeoutError):
-        pass
-    return found
+            return {lag.name: lag for lag in await read_lags(services.reads, ALL)}
+    except (ViewsUnavailable, TimeoutError):
+        return {}

@@ -176,6 +176,7 @@ class Turn:
                 | ev.ChildAwaited()
                 | ev.ChildEnded()
                 | ev.RunTold()
+                | ev.LessonsGiven()
             ):
                 return []
             case _ as never:

@@ -6,6 +6,7 @@ this is their description for the AsyncAPI document. Tests hold it against the f
 
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -329,3 +330,41 @@ class FeedHeartbeat(Told, frozen=True, tag="heartbeat"):
     """Nothing has happened."""
 
     cursor: str
+
+
+class EvolutionConnected(Told, frozen=True, tag="connected"):
+    """Where the socket begins, and whose experiences it tells of (null: everybody's)."""
+
+    owner: str | None
+    cursor: str
+
+
+class ExperienceData(msgspec.Struct, frozen=True):
+    """`goal` has at most 200 characters. `id` is that of the task."""
+
+    id: UUID
+    task_type: str
+    goal: str
+    outcome: Literal["success", "failure", "cancelled"]
+    agent: str
+    owner: str
+    conversation_id: str
+    duration_seconds: float | None
+    created_at: datetime
+
+
+class ExperienceAdded(Told, frozen=True, tag="experience_added"):
+    """A task has ended. `?after=` its cursor it goes on behind it."""
+
+    data: ExperienceData
+    cursor: str
+
+
+class PeriodData(msgspec.Struct, frozen=True):
+    period: Literal["24h", "7d", "30d"]
+
+
+class MetricsUpdated(Told, frozen=True, tag="metrics_updated"):
+    """The metrics of this period have changed: ask for them again. At most once a second."""
+
+    data: PeriodData

@@ -4,6 +4,7 @@ import asyncio
 
 import msgspec
 
+from app.api.news import News
 from app.api.push import Inboxes
 from app.api.sockets import SocketRegistry
 from app.auth.administration import Administration
@@ -56,3 +57,4 @@ class Services(msgspec.Struct, frozen=True):
     inboxes: Inboxes
     reminders: Reminders
     reminder_clock: ReminderClock
+    news: News

@@ -40,6 +40,7 @@ CLOSE_INTERNAL = 1011
 CLOSE_TRY_AGAIN = 1012
 CLOSE_BUSY = 1013
 CLOSE_UNAUTHORIZED = 4001
+CLOSE_NOT_FOUND = 4004
 
 Socket = WebSocket[Any, Any, Any]
 _encoder = msgspec.json.Encoder()

@@ -22,13 +22,12 @@ from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
 from app.api.shown import Ended, Meeting, Part, Routed, Shown, Step
 from app.api.socket_loop import attend, decoded, demand_writer, sentence_of
-from app.api.sockets import CLOSE_TRY_AGAIN, FrameError, Line, open_line
+from app.api.sockets import CLOSE_NOT_FOUND, CLOSE_TRY_AGAIN, FrameError, Line, open_line
 from app.api.turns import follow
 from app.log.errors import HoleInLog
 from app.log.log import Resumption
 from projections import tasks
 
-CLOSE_NOT_FOUND = 4004
 _PART = re.compile(r"\.([0-9]{1,4})\Z", re.ASCII)
 Told = dict[str, Any]
 

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 from contextlib import suppress
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import msgspec
 import structlog
@@ -12,7 +13,9 @@ from app.auth.directory import ApiKey
 from app.auth.following import FollowedDirectory
 from app.auth.key_uses import KeyUses
 from app.auth.principal import DEVELOPMENT_USER, KeyRing, Principal, digest_of, within_role
-from app.auth.tokens import Tokens
+
+if TYPE_CHECKING:
+    from app.auth.tokens import Tokens  # what it needs is imported only where tokens are taken
 
 logger = structlog.get_logger(__name__)
 
@@ -32,7 +35,7 @@ class Identities:
     """
 
     def __init__(
-        self, keys: KeyRing, followed: FollowedDirectory, uses: KeyUses, tokens: Tokens | None = None
+        self, keys: KeyRing, followed: FollowedDirectory, uses: KeyUses, tokens: "Tokens | None" = None
     ) -> None:
         self._keys = keys
         self._followed = followed

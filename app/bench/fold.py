@@ -89,7 +89,8 @@ def _fold_all(dsn: str, count: int, projections: tuple[AnyProjection, ...]) -> f
     """Seconds for `ProjectionRunner.run_to_end` on empty tables."""
     with connect(dsn) as connection:
         for projection in projections:
-            connection.execute(f"DROP TABLE IF EXISTS {projection.name}".encode())
+            for table, _ in projection.tables:
+                connection.execute(f"DROP TABLE IF EXISTS {table}".encode())
             connection.execute(b"DELETE FROM projection_checkpoints WHERE name = $1", (projection.name,))
     started = perf_counter()
     statuses = ProjectionRunner(dsn, projections).run_to_end()

@@ -14,18 +14,18 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from app.commands.transfer import Database
 from app.core import streams
-from app.core.admin_events import ProjectionChecked
 from app.core.envelope import NewEvent
 from app.core.ids import new_id
 from app.log.errors import LogError
 from app.log.log import open_log
 from projections import ALL
 from projections.building import BuildSuperseded
-from projections.checking import Checked, Difference, check
+from projections.checking import Checked, check
 from projections.checkpoints import ProjectionStatus, retry
 from projections.lag import Lag, lags
 from projections.pages import connect
 from projections.runner import BuildFailed, ProjectionRunner
+from projections.verdicts import Verdict, as_event, named, read_verdicts
 
 BY_NAME = {projection.name: projection for projection in ALL}
 NAMES = click.Choice(sorted(BY_NAME))
@@ -36,23 +36,56 @@ def project_group() -> None:
     """The views of the log: how far they are, and building them anew."""
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """A line of `project status --json`: `lag`, and what the newest check on record has found (null: there is none)."""
+
+    lag: Lag
+    checked: Verdict | None
+
+    @property
+    def fine(self) -> bool:
+        return not self.lag.problem and (self.checked is None or self.checked.fine)
+
+    def fields(self) -> dict[str, object]:
+        checked = None if self.checked is None else msgspec.to_builtins(self.checked)
+        return {**msgspec.to_builtins(self.lag), "checked": checked}
+
+
 @project_group.command("status")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
 def status_command(database: Database, as_json: bool) -> None:
-    """How far each view is, in events and in seconds, and which one has stopped. Exits with 1 if one has."""
-    found = lags(database.dsn(), ALL)
+    """How far each view is, in events and in seconds, which one has stopped, and what the newest check has found.
+
+    Exits with 1 if a view has stopped, or was wrong when it was last checked on record.
+    """
+    dsn = database.dsn()
+    checked = read_verdicts(dsn, ALL)
+    found = [Standing(lag, checked.get(lag.name)) for lag in lags(dsn, ALL)]
     for one in found:
-        click.echo(msgspec.json.encode(one).decode() if as_json else _line(one))
-    if any(one.problem for one in found):
+        click.echo(msgspec.json.encode(one.fields()).decode() if as_json else _line(one))
+    if not all(one.fine for one in found):
         raise SystemExit(1)
 
 
-def _line(one: Lag) -> str:
-    late = timedelta(seconds=round(one.seconds))
-    text = f"{one.name:24} version {one.version:<3} position {one.position:<10} {one.events} events, {late} behind"
-    worker = "" if one.worker is None else f", folded by backend {one.worker}"
-    return f"{text}{worker}{f'  STOPPED: {one.problem}' if one.problem else ''}"
+def _line(one: Standing) -> str:
+    lag = one.lag
+    late = timedelta(seconds=round(lag.seconds))
+    text = f"{lag.name:24} version {lag.version:<3} position {lag.position:<10} {lag.events} events, {late} behind"
+    worker = "" if lag.worker is None else f", folded by backend {lag.worker}"
+    stopped = f"  STOPPED: {lag.problem}" if lag.problem else ""
+    return f"{text}{worker}{_last_check(one.checked)}{stopped}"
+
+
+def _last_check(checked: Verdict | None) -> str:
+    if checked is None:
+        return ""
+    at = f"{checked.checked_at:%Y-%m-%d %H:%M}Z"
+    if checked.problem:
+        return f"  NOT CHECKED on {at}: {checked.problem}"
+    if checked.differences:
+        return f"  WRONG in {checked.differences} rows on {at}"
+    return f", right on {at}"
 
 
 @project_group.command("rebuild")
@@ -111,25 +144,6 @@ def _verdict(checked: Checked) -> str:
     more = checked.differences - len(checked.shown)
     rest = [f"       and {more} more"] if more else []
     return "\n".join([head, *(f"       {named(one)}" for one in checked.shown), *rest])
-
-
-def named(one: Difference) -> str:
-    """The row by its key, and what is wrong with it, in one line."""
-    key = ", ".join(f"{column}={value}" for column, value in one.key.items())
-    return f"{key}: {one.kind}" + (f" in {', '.join(one.columns)}" if one.columns else "")
-
-
-def as_event(checked: Checked) -> ProjectionChecked:
-    """The result as it is put on record."""
-    return ProjectionChecked(
-        checked.name,
-        checked.version,
-        checked.position,
-        checked.rows,
-        checked.differences,
-        tuple(named(one) for one in checked.shown),
-        checked.problem,
-    )
 
 
 async def _record(dsn: str, found: Sequence[Checked]) -> None:

@@ -1,9 +1,10 @@
-"""`minutebook import FILE` and `minutebook export ID`."""
+"""`minutebook import FILE` and `minutebook export ID`; tables are exported by `export_tables.py`."""
 
 import asyncio
 import os
 import sys
 import time
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, Literal, Protocol
 
@@ -11,11 +12,13 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.commands.export_tables import Time, export_to_folder
 from app.core import streams
 from app.log.errors import LogError, LogUnavailable
 from app.log.log import open_log
 from app.transfer.exporting import OpenAIExport, event_line
 from app.transfer.importing import LineResult, Summary, import_file
+from app.transfer.tables import SUBJECTS
 
 PLAIN_PROGRESS_SECONDS = 5.0
 ERRORS_SHOWN_MAX = 100
@@ -54,28 +57,58 @@ def import_command(database: Database, file: Path, owner: str | None) -> None:
 
 
 @click.command("export")
-@click.argument("conversation_id")
+@click.argument("what", metavar="CONVERSATION_ID|experiences|events|usage")
 @click.option(
     "--format",
     "form",
-    type=click.Choice(["openai", "events"]),
+    type=click.Choice(["openai", "events", "parquet", "csv", "jsonl"]),
     default="openai",
     show_default=True,
-    help="openai: one line as import takes it. events: the log, one event a line.",
+    help="Of a conversation: openai (one line as import takes it), events (the log, one event a line). "
+    "Of a table: parquet, csv, jsonl.",
 )
 @click.option("--owner", help="Whose conversation it is.")
+@click.option("--since", type=Time(), help="Of a table: rows from this time on (ISO 8601, UTC).")
+@click.option("--until", type=Time(), help="Of a table: rows before this time.")
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), help="A file instead of standard output."
+    "--output",
+    type=click.Path(path_type=Path),
+    help="A file instead of standard output; of a table a folder, instead of ./experiences-parquet and the like.",
 )
 @click.pass_obj
 def export_command(
+    database: Database,
+    what: str,
+    form: Literal["openai", "events", "parquet", "csv", "jsonl"],
+    owner: str | None,
+    since: datetime | None,
+    until: datetime | None,
+    output: Path | None,
+) -> None:
+    """Export a conversation from the log, or experiences, events or usage as a table.
+
+    A table goes into a folder of files that are read as one, all at one position of the log. The same command goes on
+    with an export that was stopped. docs/analytics.md shows what to do with it.
+    """
+    if form not in ("openai", "events"):
+        if owner is not None:
+            raise click.UsageError(f"--owner is for conversations; --format {form} exports all of a table")
+        export_to_folder(database.dsn, what, form, since, until, output)
+    elif since is not None or until is not None:
+        raise click.UsageError("--since and --until are for tables: --format parquet, csv or jsonl")
+    else:
+        _export_conversation(database, what, form, owner, output)
+
+
+def _export_conversation(
     database: Database,
     conversation_id: str,
     form: Literal["openai", "events"],
     owner: str | None,
     output: Path | None,
 ) -> None:
-    """Export the conversation CONVERSATION_ID from the log."""
+    if output is not None and output.is_dir():
+        raise click.ClickException(f"{output} is a folder; name a file")
     owner = owner or database.owner
     try:
         stream = streams.conversation(owner, conversation_id)
@@ -83,6 +116,8 @@ def export_command(
         raise click.ClickException(str(error)) from error
     dsn = database.dsn()
     missing = f"{owner} has no conversation {conversation_id!r}; --owner picks another owner"
+    if conversation_id in SUBJECTS:
+        missing += f", --format parquet (csv, jsonl) exports {conversation_id} as a table"
     try:
         if output is None:
             written = asyncio.run(_export(dsn, stream, conversation_id, form, sys.stdout.buffer))

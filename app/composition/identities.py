@@ -1,6 +1,7 @@
 """Who may use the service: the directory of users and keys, and what checks credentials against it."""
 
 from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -9,10 +10,11 @@ from app.auth.following import FollowedDirectory
 from app.auth.identities import Identities
 from app.auth.key_uses import KeyUses
 from app.auth.principal import KeyRing, Principal, digest_of
-from app.auth.signing_keys import SigningKeys, from_file, from_url
-from app.auth.tokens import TokenRules, Tokens
 from app.log.log import Log
 from app.settings import Settings
+
+if TYPE_CHECKING:
+    from app.auth.tokens import Tokens
 
 logger = structlog.get_logger(__name__)
 
@@ -24,10 +26,14 @@ def keyring(settings: Settings) -> KeyRing:
     )
 
 
-def tokens(settings: Settings) -> Tokens | None:
+def tokens(settings: Settings) -> "Tokens | None":
     """None where no tokens are configured."""
     if not settings.takes_tokens:
         return None
+    # Their libraries are large, and most services take no tokens.
+    from app.auth.signing_keys import SigningKeys, from_file, from_url
+    from app.auth.tokens import TokenRules, Tokens
+
     fetch = None
     if settings.jwt_jwks_url:
         fetch = from_url(settings.jwt_jwks_url)

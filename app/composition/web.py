@@ -15,6 +15,8 @@ from litestar.datastructures import State
 from litestar.di import Provide
 from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import License
+from litestar.plugins import PluginProtocol
+from litestar.plugins.core import MsgspecDIPlugin
 
 from app import release
 from app.api import errors
@@ -24,6 +26,8 @@ from app.api.bodies import demand_body
 from app.api.chat import chat_router
 from app.api.chat_socket import chat_socket
 from app.api.errors import JSON_BYTES_MAX
+from app.api.evolution import evolution_router
+from app.api.evolution_socket import evolution_socket
 from app.api.experts import experts_router
 from app.api.feed import feed_router
 from app.api.feed_socket import feed_socket
@@ -61,6 +65,15 @@ Opened = AbstractAsyncContextManager[tuple[Services, Uploads]]
 """Everything that handlers use, while it is open."""
 
 
+class _Application(Litestar):
+    """Without Litestar's support of pydantic and attrs, which nothing here uses: importing both, because they happen to
+    be installed, made up a sixth of a start."""
+
+    @staticmethod
+    def _get_default_plugins(plugins: list[PluginProtocol]) -> list[PluginProtocol]:
+        return [*plugins, MsgspecDIPlugin()]
+
+
 def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
     """The ASGI application; its lifespan opens and closes the services."""
 
@@ -77,7 +90,7 @@ def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
         return state.uploads
 
     locale: Locale = settings.locale
-    return Litestar(
+    return _Application(
         route_handlers=[
             portal_router,
             portal_stream_router,
@@ -91,6 +104,8 @@ def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
             experts_router,
             minutes_router,
             quotas_router,
+            evolution_router,
+            evolution_socket,
             feed_router,
             feed_socket,
             uploads_router,

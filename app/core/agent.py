@@ -14,6 +14,7 @@ DEFAULT_PROMPT = (
 class Agent(msgspec.Struct, frozen=True):
     """`tools` None: every tool there is. `max_history`: how many of the newest messages the model is shown; what is
     older is summarised. `mode`: what answers where neither a prefix nor small talk decides. `model` None: the default.
+    `lessons`: how many past experiences a new task is shown, at most.
     """
 
     name: str = "assistant"
@@ -25,3 +26,4 @@ class Agent(msgspec.Struct, frozen=True):
     model: str | None = None
     phases: tuple[PhasePolicy, ...] = ()
     description: str = ""
+    lessons: int = 0

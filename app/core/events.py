@@ -93,6 +93,7 @@ from app.core.people_events import (
 from app.core.run_events import (
     Effect,
     EffectUnknown,
+    LessonsGiven,
     ModelAnswered,
     ModelAttemptFailed,
     ModelCalled,
@@ -162,6 +163,7 @@ __all__ = [
     "KeyIssued",
     "KeyRevoked",
     "KeyUsed",
+    "LessonsGiven",
     "LogOpened",
     "MeetingNote",
     "MessageAdded",
@@ -313,6 +315,7 @@ Event = (
     | MessageAdded
     | ConversationTitled
     | SessionMetadataSet
+    | LessonsGiven
 )
 
 TERMINAL_TYPES = frozenset({"run.completed", "run.failed", "run.cancelled", "run.merged"})

@@ -136,7 +136,7 @@ class RunStart(msgspec.Struct, frozen=True):
     """What a mode knows when it starts. `history` ends before `input`; `sources` are names of attached files.
 
     `summary` stands for what was said before `history`. Where `unsummarized` is not empty, it stands between the two
-    and is to be summarised first; it ends at offset `unsummarized_until`.
+    and is to be summarised first; it ends at offset `unsummarized_until`. `lessons` is the text of past experiences.
     """
 
     input: str
@@ -153,6 +153,7 @@ class RunStart(msgspec.Struct, frozen=True):
     unsummarized_until: int = 0
     experts: tuple[ExpertCard, ...] = ()
     rounds: int = 0
+    lessons: str = ""
 
 
 class RunAborted(Exception):
@@ -236,9 +237,13 @@ def listen() -> Generator[tuple[Intent, ...], tuple[Outcome, ...], tuple[str, ..
 
 
 def opening(start: RunStart) -> tuple[ChatMessage, ...]:
-    """The messages that every mode begins with: system prompt, history, and the input with its attached files named."""
+    """The messages that every mode begins with: system prompt, history, and the input with its attached files named,
+    behind what past experience teaches."""
     attached = f"\n\n[Attached files: {', '.join(start.sources)}]" if start.sources else ""
     before = f"Earlier in this conversation (a summary):\n{start.summary}" if start.summary else ""
     prompt = "\n\n".join(filter(None, (start.system_prompt, before)))
     system = (ChatMessage("system", prompt),) if prompt else ()
-    return (*system, *start.history, ChatMessage("user", start.input + attached))
+    asked = start.input + attached
+    if start.lessons:
+        asked = f"{start.lessons}\n\n{asked}"
+    return (*system, *start.history, ChatMessage("user", asked))

@@ -215,6 +215,14 @@ class Consent(Line, kw_only=True):
     reply_offset: int | None = None
 
 
+class Experience(Line, kw_only=True):
+    """Past experiences that the model was shown, by their tasks: none where nothing was found, or where it could not be
+    looked for (`problem`). What they say is not in here: their conversations may be deleted by now."""
+
+    task_ids: tuple[str, ...] = ()
+    problem: str = ""
+
+
 class Answer(Line, kw_only=True):
     """`whole` is false for what there was of an answer whose task was cancelled or failed."""
 
@@ -276,6 +284,7 @@ class Turn(Line, kw_only=True, tag_field="kind", tag="turn"):
     mode: str
     used: Used
     skill: str | None = None
+    experience: Experience | None = None
     interventions: list[Word] = []
     interruptions: list[Interruption] = []
     tools: list[ToolUse] = []

@@ -177,9 +177,11 @@ class MinutesFold:
     def _of_work(
         self, recorded: Recorded, task_id: str, turn: doc.Turn, event: ev.Event | ev.UnknownEvent
     ) -> None:
-        """Tools, and what was asked of people."""
+        """Past experience, tools, and what was asked of people."""
         at: dict[str, Any] = {"offset": recorded.offset, "at": recorded.recorded_at}
         match event:
+            case ev.LessonsGiven(experiences=found, problem=problem):
+                turn.experience = doc.Experience(**at, task_ids=found, problem=problem)
             case ev.ToolCalled():
                 by = called(turn, self._members[task_id][1]) if task_id in self._members else ""
                 use = doc.ToolUse(**at, name=event.name, arguments=event.arguments, by=by)

@@ -54,10 +54,20 @@ def _item(turn: doc.Turn, heading: str, words: Words, own: Iterable[str]) -> Ite
         named = " ".join(filter(None, (inline(one.avatar), f"**{inline(one.name)}**", f"({role})")))
         persona = f": {_cut_at(inline(one.persona), PERSONA_CHARS_MAX)}" if one.persona else ""
         yield f"- {named}{persona} {proof(one.offset)}"
+    yield from _experience(turn.experience, words)
     yield from own
     yield from _people(turn, words)
     yield from _end(turn, words)
     yield from _used(turn.used, words)
+
+
+def _experience(given: doc.Experience | None, words: Words) -> Iterator[str]:
+    if given is None:
+        return
+    key = "minutes_experience_problem" if given.problem else "minutes_experience_found"
+    found = ", ".join(map(code, given.task_ids)) or words("minutes_none")
+    shown = words(key, tasks=found, reason=inline(given.problem))
+    yield from ("", f"### {words('minutes_experience')}", "", f"- {shown} {proof(given.offset)}")
 
 
 def _board(board: doc.Board, words: Words) -> Iterator[str]:

@@ -81,6 +81,15 @@ TEXTS: dict[str, tuple[str, str]] = {
     "minutes_to": ("to {names}", "致 {names}"),
     "minutes_synthesis": ("Synthesis", "综合结论"),
     "minutes_dissolved": ("The team was dissolved ({reason}).", "团队已解散（{reason}）。"),
+    "minutes_experience": ("Past experience", "过往经验"),
+    "minutes_experience_found": (
+        "shown to the model, of the tasks: {tasks}",
+        "已提供给模型，来自任务：{tasks}",
+    ),
+    "minutes_experience_problem": (
+        "it could not be looked for ({reason}), so there was none",
+        "无法查找（{reason}），因此没有提供",
+    ),
     "minutes_tools": ("Tools", "工具"),
     "minutes_no_result": ("no result", "无结果"),
     "minutes_asked": ("Questions to people", "向人提问"),

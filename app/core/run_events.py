@@ -55,7 +55,7 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     first); `expert_id` is who works in this child run of a team. `department_id` is that of whoever asked; `charged_to`
     is the department against whose quotas the run counts, `bound` says whether quotas bind it at all. `metadata` and
     `input_data` are what a client gave with the task, as JSON objects, for its record alone; `input_data` only where it
-    is more than a message.
+    is more than a message. `lessons`: how many past experiences it may be shown, at most.
     """
 
     message_id: str
@@ -84,6 +84,7 @@ class RunRequested(msgspec.Struct, frozen=True, tag_field="type", tag="run.reque
     bound: bool = False
     metadata: msgspec.Raw = msgspec.Raw(b"{}")
     input_data: msgspec.Raw = msgspec.Raw(b"{}")
+    lessons: int = 0
 
 
 class RunClaimed(msgspec.Struct, frozen=True, tag_field="type", tag="run.claimed", omit_defaults=True):
@@ -97,6 +98,19 @@ class RunClaimed(msgspec.Struct, frozen=True, tag_field="type", tag="run.claimed
     epoch: int
     history_until: int = 0
     in_turn: bool = False
+
+
+class LessonsGiven(
+    msgspec.Struct, frozen=True, tag_field="type", tag="run.lessons_given", omit_defaults=True
+):
+    """Past experiences for the run, before its first model call. `text` is what every model call of it is shown, word
+    for word; `experiences` are the ids of those that are in it. Both are empty where nothing was found, or where it
+    could not be looked for: then `problem` says why (`behind`, `late`, `unavailable`).
+    """
+
+    experiences: tuple[str, ...] = ()
+    text: str = ""
+    problem: str = ""
 
 
 class ModelCalled(msgspec.Struct, frozen=True, tag_field="type", tag="model.called", omit_defaults=True):

@@ -10,6 +10,7 @@ import msgspec
 import structlog
 
 from app.log.answers import SHARE_SECONDS, Kind, OpenAnswer
+from app.log.batch import array_literal
 from app.log.connections import GONE, Pool
 from app.log.sql import statement
 from app.log.wake import Wakeups
@@ -122,7 +123,10 @@ class OwnAnswers:
                 return
             streams = {part.stream for part in parts}
             self._wakeups.wake(streams)
-            columns = [list(column) for column in zip(*map(msgspec.structs.astuple, parts), strict=True)]
+            columns = [
+                column if isinstance(column[0], str) else array_literal(column)
+                for column in zip(*map(msgspec.structs.astuple, parts), strict=True)
+            ]
             try:
                 await self._pool.execute(statement("write_open_answers"), *columns)
             except (*GONE, asyncpg.PostgresError) as error:

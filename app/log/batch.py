@@ -233,16 +233,16 @@ def _unless_empty(values: Sequence[UUID | str | None]) -> str | None:
     return None if values.count(None) == len(values) else array_literal(values)
 
 
-def guards(appends: list[Waiting]) -> tuple[list[UUID], list[int], list[UUID]] | None:
+def guards(appends: list[Waiting]) -> tuple[str, str, str] | None:
     """The further arguments of `sql/append_guarded.sql`; None where the batch needs no guard."""
     guarded = [waiting for waiting in appends if waiting.lease is not None or waiting.closes]
     if not guarded:
         return None
     leases = list(dict.fromkeys((w.lease.task_id, w.lease.epoch) for w in guarded if w.lease is not None))
     return (
-        [task_id for task_id, _ in leases],
-        [epoch for _, epoch in leases],
-        [answer_id for waiting in guarded for answer_id in waiting.closes],
+        array_literal([task_id for task_id, _ in leases]),
+        array_literal([epoch for _, epoch in leases]),
+        array_literal([answer_id for waiting in guarded for answer_id in waiting.closes]),
     )
 
 

@@ -96,7 +96,13 @@ async def read_pool(dsn: str, *, name: str) -> Pool:
         timeout=CONNECT_TIMEOUT_SECONDS,
         command_timeout=COMMAND_TIMEOUT_SECONDS,
         server_settings={"application_name": name, **_SETTINGS},
+        reset=_as_it_is,
     )
+
+
+async def _as_it_is(connection: Connection) -> None:
+    """Nobody leaves anything in a session (`SET LOCAL` and a transaction's locks go with it; the pool ends what was
+    left open), so a read need not be followed by a round trip that resets it."""
 
 
 async def close_pool(pool: Pool) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from app.core.envelope import NewEvent
 from app.log.append import APPEND_TIMEOUT_SECONDS, Appender
-from app.log.batch import Appended, Lease
+from app.log.batch import Appended, Lease, array_literal
 from app.log.connections import (
     CONNECT_TIMEOUT_SECONDS,
     GONE,
@@ -158,13 +158,13 @@ class Log:
 
     async def renew(self, worker: str, task_ids: Iterable[UUID], ttl: timedelta) -> set[UUID]:
         """Prolong the worker's leases; returns those that it still holds. Raises `LogUnavailable`."""
-        rows = await self._change_leases("renew_leases", worker, list(task_ids), ttl)
+        rows = await self._change_leases("renew_leases", worker, array_literal(list(task_ids)), ttl)
         return {row["task_id"] for row in rows}
 
     async def held(self, task_ids: Iterable[UUID]) -> set[UUID]:
         """Those of the runs that some worker holds now. Raises `LogUnavailable`."""
         try:
-            rows = await self._pool.fetch(statement("leases_alive"), list(task_ids))
+            rows = await self._pool.fetch(statement("leases_alive"), array_literal(list(task_ids)))
         except GONE as error:
             raise LogUnavailable("the database cannot be reached; try again") from error
         return {row["task_id"] for row in rows}

@@ -87,7 +87,7 @@ async def _leases_held(connection: Connection, batch: list[Waiting]) -> set[Leas
     tasks = [waiting.lease.task_id for waiting in batch if waiting.lease is not None]
     if not tasks:
         return set()
-    rows = await connection.fetch(statement("leases_held"), tasks)
+    rows = await connection.fetch(statement("leases_held"), batches.array_literal(tasks))
     return {Lease(row["task_id"], row["epoch"]) for row in rows}
 
 
@@ -111,7 +111,7 @@ async def _appended_before(
         statement("appended_with_key"),
         [waiting.stream for waiting, _ in keyed],
         [key for _, key in keyed],
-        [len(waiting.events) for waiting, _ in keyed],
+        batches.array_literal([len(waiting.events) for waiting, _ in keyed]),
     )
     earlier: dict[int, list[Record]] = defaultdict(list)
     for row in rows:
@@ -150,7 +150,9 @@ async def find_written(
     ids = [waiting.events[number].id for waiting in batch for number in (0, -1)]
     async with connection.transaction():
         await connection.fetchval(statement("lock_partition"), partition)
-        rows = await connection.fetch(statement("find_written"), partition, known_position, ids)
+        rows = await connection.fetch(
+            statement("find_written"), partition, known_position, batches.array_literal(ids)
+        )
     at: dict[tuple[str, UUID], tuple[int, int, datetime]] = {
         (row["stream"], row["id"]): (row["stream_offset"], row["position"], row["recorded_at"])
         for row in rows

@@ -27,6 +27,7 @@ from app.log.read import newest_first
 from app.runs import refused
 from app.runs.given import Given, with_given
 from app.runs.interventions import MESSAGE_BYTES_MAX, Interventions
+from app.runs.lessons import with_lessons
 from app.runs.quotas import UNBOUND, Charge, Quotas, with_charge
 from app.runs.record import fold, read_events
 from app.runs.roster import Roster
@@ -179,6 +180,7 @@ class Conversations:
         )
         created = ConversationCreated(conversation_id, owner)
         requested = with_charge(with_given(self.roster.requested(received, chosen, model), given), charge)
+        requested = with_lessons(requested, chosen.agent.lessons)
         if received.sources and self._describe is not None:
             told = await self._describe(owner, conversation_id, received.sources)
             requested = msgspec.structs.replace(requested, sources=told)

@@ -16,13 +16,13 @@ from app.core.events import (
     ConfirmationExpired,
     ConfirmationRequested,
     ConfirmationUsed,
-    EffectUnknown,
     Event,
     HumanAnswered,
     HumanAsked,
     HumanUnanswered,
     Intervention,
     InterventionHeard,
+    LessonsGiven,
     ModelAnswered,
     ModelAttemptFailed,
     ModelCalled,
@@ -74,6 +74,7 @@ class RunRecord(msgspec.Struct):
     correlation_id: UUID | None = None
     began_at: datetime | None = None
     history_until: int = 0
+    lessons: LessonsGiven | None = None
     claims_in_a_row: int = 0
     calls: dict[int, Called] = {}
     notes: dict[int, Mark] = {}
@@ -148,9 +149,9 @@ def _apply(record: RunRecord, recorded: Recorded) -> None:
                 record.steering.pop(ear_key(one), None)
         case OperationStarted():
             record.operations[event.step] = event
-        case EffectUnknown():
-            pass  # its `tool.returned` was appended with it
-        case _:
+        case LessonsGiven():
+            record.lessons = event
+        case _:  # nothing of `tool.effect_unknown`: its `tool.returned` was appended with it
             _apply_people(record, recorded, event)
 
 

@@ -22,6 +22,7 @@ from app.log.log import Log
 from app.runs.accept import Accepted
 from app.runs.entry import Entry, watched
 from app.runs.ledger import patiently
+from app.runs.lessons import FindLessons
 from app.runs.operations import Find, Starts
 from app.runs.people import DEADLINE_SECONDS
 from app.runs.quotas import Quotas
@@ -66,6 +67,7 @@ class Runs:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         find_operation: Find = no_operations,
         quotas: Quotas | None = None,
+        find_lessons: FindLessons | None = None,
     ) -> None:
         self._log = log
         self._slots = asyncio.Semaphore(running_max)
@@ -73,7 +75,9 @@ class Runs:
         self._pending_max = pending_max
         self._ttl = timedelta(seconds=lease_seconds)
         starts = Starts(find_operation, self.resume)
-        self._means = Means(log, model, toolbox, self._ttl, deadline_seconds, now, starts, quotas)
+        self._means = Means(
+            log, model, toolbox, self._ttl, deadline_seconds, now, starts, quotas, find_lessons
+        )
         self._entries: dict[UUID, Entry] = {}
         self._closing = False
         self._renewing: asyncio.Task[None] | None = None

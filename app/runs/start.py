@@ -33,6 +33,7 @@ async def run_start(reader: LogReader, stream: str, record: RunRecord, until: in
         history.unsummarized_until,
         requested.experts,
         requested.rounds,
+        "" if record.lessons is None else record.lessons.text,
     )
 
 

@@ -22,6 +22,7 @@ from app.runs.effects import Effects
 from app.runs.ending import Answered, Cancelled, Ending, Failed
 from app.runs.entry import Entry
 from app.runs.ledger import Ledger, patiently
+from app.runs.lessons import FindLessons, give_lessons
 from app.runs.modes import MODES
 from app.runs.observed import Observed, observed_run
 from app.runs.operations import Operations, Starts
@@ -42,7 +43,8 @@ logger = structlog.get_logger(__name__)
 
 
 class Means(msgspec.Struct, frozen=True):
-    """What runs are carried out with. `now` is the clock that tools are given. Without `quotas` none are set."""
+    """What runs are carried out with. `now` is the clock that tools are given. Without `quotas` none are set, without
+    `find_lessons` there are no past experiences."""
 
     log: Log
     model: Model
@@ -52,6 +54,7 @@ class Means(msgspec.Struct, frozen=True):
     now: Callable[[], datetime]
     starts: Starts
     quotas: Quotas | None = None
+    find_lessons: FindLessons | None = None
 
 
 async def see_through(means: Means, entry: Entry) -> bool:
@@ -127,7 +130,7 @@ async def _drive(means: Means, entry: Entry, record: RunRecord, ledger: Ledger, 
     )
     try:
         with observed_run(record, entry.stream) as observed:
-            ending = await _ending(means, entry, record, driver, until, locale)
+            ending = await _ending(means, entry, record, ledger, driver, until, locale)
             if ending is not None:
                 await driver.end(ending)
                 _note_ending(observed, ending)
@@ -150,7 +153,13 @@ def _note_ending(observed: Observed, ending: Ending) -> None:
 
 
 async def _ending(
-    means: Means, entry: Entry, record: RunRecord, driver: Driver, until: int, locale: Locale
+    means: Means,
+    entry: Entry,
+    record: RunRecord,
+    ledger: Ledger,
+    driver: Driver,
+    until: int,
+    locale: Locale,
 ) -> Ending | None:
     """How the run ends; None if it is left to another worker."""
     try:
@@ -161,6 +170,7 @@ async def _ending(
         mode = MODES.get(record.requested.mode)
         if mode is None:
             return Failed("mode_missing", text("run_mode_gone", locale, mode=record.requested.mode))
+        await give_lessons(means.find_lessons, entry, record, ledger)
         start = await patiently(lambda: run_start(means.log.reader, entry.stream, record, until))
         limit_seconds = record.requested.limits.timeout_seconds
         return await _until_stopped(entry, driver, mode.run(start), limit_seconds, locale)

@@ -10,6 +10,7 @@ from pathlib import Path
 from app.agents.routing import name_key, nearest_first
 from app.core.agent import Agent
 from app.core.events import PhasePolicy, RunLimits
+from app.core.lessons import LESSONS_MAX
 from app.skills.fields import BadFile, Fields
 from app.skills.names import MODES, Tools
 from app.skills.shelf import Place, Shelf
@@ -29,6 +30,7 @@ FIELDS = (
     "limits",
     "max_history",
     "phases",
+    "lessons",
 )
 LIMITS = ("max_steps", "timeout_seconds", "tokens_max", "cost_usd_max")
 _NAME = re.compile(r"\w[\w-]{0,63}")
@@ -126,6 +128,7 @@ def parse_agent(file: Path, data: bytes, *, default: Agent, tools: Tools) -> Age
         fields.text(
             "description", DESCRIPTION_CHARS_MAX, default="", example='description = "Works with numbers."'
         ),
+        fields.whole("lessons", 0, LESSONS_MAX, default=default.lessons),
     )
 
 

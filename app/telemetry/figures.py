@@ -5,9 +5,12 @@ Labels have few values: names of configured models, tools and modes, words for o
 texts of people.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import (
     CollectorRegistry,
     Counter,
+    Gauge,
     Histogram,
     PlatformCollector,
     ProcessCollector,
@@ -63,6 +66,24 @@ _tool_seconds = Histogram(
     buckets=SECONDS,
     registry=REGISTRY,
 )
+_checked_at = Gauge(
+    "minutebook_view_checked_timestamp_seconds",
+    "When the newest check on record of a view was made, since 1970",
+    ("view",),
+    registry=REGISTRY,
+)
+_differences = Gauge(
+    "minutebook_view_differences",
+    "Rows of a view that were not what the log says, when it was last checked",
+    ("view",),
+    registry=REGISTRY,
+)
+_not_compared = Gauge(
+    "minutebook_view_check_failed",
+    "1: the newest check on record of a view could not compare it",
+    ("view",),
+    registry=REGISTRY,
+)
 
 
 def request(method: str, route: str, status: int, seconds: float | None) -> None:
@@ -94,3 +115,13 @@ def tool_call(tool: str, outcome: str, seconds: float) -> None:
     """`outcome` is returned, or the class of the error."""
     _tools.labels(tool, outcome).inc()
     _tool_seconds.labels(tool).observe(seconds)
+
+
+def views_checked(checks: Iterable[tuple[str, float, int, bool]]) -> None:
+    """All that is on record now: view, seconds since 1970, rows that differ, whether they could not be compared."""
+    for gauge in (_checked_at, _differences, _not_compared):
+        gauge.clear()
+    for view, at_seconds, differences, failed in checks:
+        _checked_at.labels(view).set(at_seconds)
+        _differences.labels(view).set(differences)
+        _not_compared.labels(view).set(int(failed))

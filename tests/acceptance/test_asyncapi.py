@@ -13,7 +13,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from litestar.routes import WebSocketRoute
 
-from app.api import chat_socket, feed_socket, portal_socket, task_socket
+from app.api import chat_socket, evolution_socket, feed_socket, portal_socket, task_socket
 from app.api.asyncapi import SURFACES, document
 from app.api.chat_wire import AS_FRAMES
 from app.api.meeting_frames import MEETING_DATA
@@ -31,6 +31,7 @@ SENT = {
     "chat": sent_by("chat_socket", "chat_wire", "push") | AS_FRAMES | FRAMES | EVERYWHERE,
     "task": sent_by("task_socket") | EVERYWHERE,
     "feed": sent_by("feed_socket") | {"events", "delta", "heartbeat"} | EVERYWHERE,
+    "evolution": sent_by("evolution_socket") | EVERYWHERE,
 }
 """What the code of each socket sends, read from the code."""
 
@@ -39,6 +40,7 @@ TAKEN = {
     "chat": chat_socket.KINDS,
     "task": task_socket.KINDS,
     "feed": feed_socket.KINDS,
+    "evolution": evolution_socket.KINDS,
 }
 
 

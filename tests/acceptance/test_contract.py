@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.api import chat_socket, feed_socket, portal_socket, task_socket
+from app.api import chat_socket, evolution_socket, feed_socket, portal_socket, task_socket
 from app.api.chat_wire import AS_FRAMES
 from app.api.meeting_wire import FRAMES
 from app.core.steps import NAMES
@@ -62,6 +62,8 @@ def test_every_call_and_frame_has_a_test_over_the_real_server(section: str) -> N
         ),
         (frames.TASK_SENDS, sent_by("task_socket", "socket_loop")),
         (frames.FEED_SENDS, sent_by("feed_socket", "socket_loop")),
+        (frames.EVOLUTION_SENDS, sent_by("evolution_socket", "socket_loop")),
+        (frames.EVOLUTION_TAKES, set(evolution_socket.KINDS)),
         (frames.PORTAL_TAKES, set(portal_socket.KINDS)),
         (frames.CHAT_TAKES, set(chat_socket.KINDS)),
         (frames.TASK_TAKES, set(task_socket.KINDS)),
@@ -74,6 +76,7 @@ def test_every_call_and_frame_has_a_test_over_the_real_server(section: str) -> N
             | calls.STORE_REST
             | calls.TASKS_REST
             | calls.PUSH_REST
+            | calls.EVOLUTION_REST
             | calls.BEYOND,
             routes(),
         ),

@@ -1,15 +1,18 @@
 """`/metrics` and the log's lines of a service that has worked."""
 
 import json
+import re
 from collections.abc import Iterator
 
+import psycopg
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as plain
 
 from tests.support.databases import TestServer
+from tests.support.logs import until
 from tests.support.portal import portal
-from tests.support.service import Service, running_service, script
+from tests.support.service import ROOT, Service, running_service, script
 
 RULES = [
     {
@@ -31,9 +34,14 @@ Labels = tuple[tuple[str, str], ...]
 
 @pytest.fixture(scope="module")
 def service(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """It checks its views once a day; one of them has a row too many from the start."""
     folder = tmp_path_factory.mktemp("measured")
-    with server.database() as dsn, running_service(folder, dsn, model=script(folder, RULES)) as running:
-        yield running
+    with server.database() as dsn:
+        with psycopg.connect(dsn) as connection:
+            connection.execute("INSERT INTO inboxes VALUES ('nobody', 1, 1)")
+        options = {"model": script(folder, RULES), "check_every_hours": "24"}
+        with running_service(folder, dsn, **options) as running:
+            yield running
 
 
 def values(exposition: str) -> dict[str, dict[Labels, float]]:
@@ -129,6 +137,30 @@ async def test_options_name_all_that_a_path_takes(service: Service) -> None:
     async with service.client() as client:
         answer = await client.options("/portal/conversations/any")
     assert {"GET", "DELETE", "OPTIONS"} <= set(answer.headers["allow"].split(", "))
+
+
+async def test_the_scheduled_check_shows_a_wrong_view(service: Service) -> None:
+    """It begins when the service does. And the document's alerts are about figures that there are."""
+    async with service.client() as client:
+
+        async def read() -> dict[str, dict[Labels, float]]:
+            return values((await client.get(service.url + "/metrics")).text)
+
+        async def all_checked() -> bool:
+            found = await read()
+            checked = found.get("minutebook_view_checked_timestamp_seconds", {})
+            return checked.keys() == found["minutebook_view_stopped"].keys()
+
+        await until(all_checked)
+        found = await read()
+    differences = found["minutebook_view_differences"]
+    assert differences.pop(of(view="inboxes")) == 1
+    assert not any(differences.values())
+    assert not any(found["minutebook_view_check_failed"].values())
+    document = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"minutebook_view_\w+", document)) == {
+        name for name in found if name.startswith("minutebook_view_")
+    }
 
 
 async def test_every_request_and_run_has_a_line(service: Service) -> None:

@@ -74,5 +74,16 @@ def test_a_row_deleted_by_hand_is_named_put_on_record_and_repaired(
         row = connection.execute("SELECT payload FROM events WHERE type = 'projection.checked'").fetchone()
     assert row is not None
     assert (row[0]["name"], row[0]["differences"]) == ("tasks", 1)
+    wrong = run(project_group, "status")
+    assert wrong.exit_code == 1
+    assert [line.split()[0] for line in wrong.output.splitlines() if "  WRONG in 1 rows on 20" in line] == [
+        "tasks"
+    ]
     assert run(project_group, "rebuild", "tasks").output.endswith("tasks is built anew, up to position 4.\n")
-    assert "ok   tasks: 1 rows" in run(check_command, "tasks").output
+    assert "ok   tasks: 1 rows" in run(check_command, "tasks", "--record").output
+    shown = run(project_group, "status", "--json")
+    assert shown.exit_code == 0
+    checked = {row["name"]: row["checked"] for row in map(msgspec.json.decode, shown.output.splitlines())}
+    assert checked.pop("tasks")["differences"] == 0
+    assert set(checked.values()) == {None}
+    assert ", right on 20" in run(project_group, "status").output

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -31,7 +32,7 @@ KILLS_OF_A_RUN = 3
 APPENDS_UNDER_LOAD_MAX = 40
 SECONDS_UNDER_LOAD_MAX = 0.7
 
-Job = Callable[[Lane], Awaitable[None]]
+Job = Callable[[Lane], Awaitable[object]]
 
 
 class Target(msgspec.Struct, frozen=True):
@@ -91,8 +92,31 @@ class Harness:
         ]
 
     async def kill_at(self, targets: Sequence[tuple[Scenario, Target]]) -> None:
-        """One run and one kill each."""
-        await self._in_lanes([partial(self._kill, scenario, [target]) for scenario, target in targets])
+        """One kill each. A conversation of one run meets up to three of them, from its beginning to its end; what is
+        not met then, because the appends came otherwise, has a run of its own."""
+        late: list[tuple[Scenario, Target]] = []
+
+        async def kill_in_turn(scenario: Scenario, inside: Sequence[Target], lane: Lane) -> None:
+            met = await self._kill(scenario, in_turn(inside), lane)
+            if met:  # else it would be missed again
+                late.extend((scenario, target) for target in inside[met:])
+
+        groups = self._grouped(targets)
+        await self._in_lanes([partial(kill_in_turn, scenario, inside) for scenario, inside in groups])
+        await self._in_lanes([partial(kill_in_turn, scenario, [target]) for scenario, target in late])
+
+    def _grouped(self, targets: Sequence[tuple[Scenario, Target]]) -> list[tuple[Scenario, Sequence[Target]]]:
+        """By the run that meets them, and those of one kind of process together."""
+        found: list[tuple[Scenario, Sequence[Target]]] = []
+        for name in dict.fromkeys(scenario.name for scenario, _ in targets):
+            scenario = next(one for one, _ in targets if one.name == name)
+            own = [target for one, target in targets if one.name == name]
+            size = KILLS_OF_A_RUN if self._references[name].tasks == 1 else 1
+            for first in range(0, len(own), size):
+                inside = sorted(own[first : first + size], key=lambda one: (one.nth, one.moment == "after"))
+                found.append((scenario, inside))
+        self._dice.shuffle(found)
+        return sorted(found, key=lambda group: group[0].settings, reverse=True)  # the few first
 
     async def kill_again_and_again(self, scenarios: Sequence[Scenario], kills: int) -> None:
         """The same run up to three times, at appends by chance, counted from its restart."""
@@ -173,18 +197,22 @@ class Harness:
         )
         self._report.lines[scenario.mode].appends += appends
 
-    async def _kill(self, scenario: Scenario, targets: Sequence[Target], lane: Lane) -> None:
+    async def _kill(self, scenario: Scenario, targets: Sequence[Target], lane: Lane) -> int:
+        """How many of the targets were met."""
         await self._ready(lane, scenario)
         run = self._begin(lane, scenario, targets)
+        met = 0
         for target, following in zip(targets, [*targets[1:], Target()], strict=True):
             if not await self._dies(lane, [run]):
                 self._report.missed += 1
                 break
+            met += 1
             self._report.hit(scenario.mode, target.moment)
             _arm(lane, following, run.client.stream)
             await lane.start(dict(scenario.settings))
         await self._finish(lane, run)
         lane.trap.arm()
+        return met
 
     async def _load(self, scenarios: Sequence[Scenario], kills: int, lane: Lane) -> None:
         await self._ready(lane, scenarios[0])
@@ -302,6 +330,15 @@ class Harness:
 
     def _chance(self, appends: int) -> Target:
         return Target(self._dice.randint(1, appends), self._dice.choice(("before", "after")))
+
+
+def in_turn(targets: Sequence[Target]) -> list[Target]:
+    """Targets of one run, each counted from the restart that the one before it has caused. Killed before its n-th
+    append, a run claims its lease then, and makes that append; killed after it, it goes on with the next."""
+    found = [*targets[:1]]
+    for before, target in pairwise(targets):
+        found.append(Target(target.nth - before.nth + 1 + (before.moment == "before"), target.moment))
+    return found
 
 
 def _arm(lane: Lane, target: Target, stream: str) -> None:

@@ -115,6 +115,14 @@ def durations(values: list[int]) -> Durations | None:
     return Durations(len(values), *(nearest_rank(values, percentile) for percentile in (50, 95, 99)))
 
 
+def binned(found: Durations | None) -> Durations | None:
+    """As groups have them."""
+    if found is None:
+        return None
+    percentiles = (found.p50_ms, found.p95_ms, found.p99_ms)
+    return Durations(found.timed, *[middle_of(bin_of(ms)) for ms in percentiles])
+
+
 def check(found: Metrics, runs: list[Run], zone: str) -> None:
     own = [run for run in runs if not run.child]
     assert found.figures == plain(runs)
@@ -163,7 +171,7 @@ async def ask(pool: ReadPool, dice: Random, known: list[Run], scope: Scope) -> N
             of_group = [run for run in within if getattr(run, dimension) == group.value]
             assert group.figures == plain(of_group)
             times = [run.duration_ms for run in of_group if not run.child]
-            assert group.durations == (durations(times) if by == dimension else None)
+            assert group.durations == (binned(durations(times)) if by == dimension else None)
     failed = found.figures.failed
     assert found.errors == ({"broken": failed} if failed else {})
     assert {one.tool: (one.calls, one.errors, one.ms) for one in found.tools} == plain_tools(within)

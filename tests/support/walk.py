@@ -20,7 +20,7 @@ from app.composition.web import application
 from app.settings import Settings
 
 API = "/api/v1/"
-PUBLIC = ("/", "/pages/", "/health", "/ready", "/metrics", "/schema")
+PUBLIC = ("/", "/dashboard", "/pages/", "/health", "/ready", "/metrics", "/schema")
 """Beginnings of the paths outside of the API. `/metrics` asks for a key all the same, where it is not public."""
 NEVER = "019aa000-0000-7000-8000-000000000000"
 """An id that nothing ever had."""

@@ -159,6 +159,7 @@ def _things(bob: httpx.Client) -> dict[str, str]:
         "session_id": opened["session_id"],
         "task_id": told["task_id"],
         "task": told["task_id"],
+        "experience_id": told["task_id"],
         "stored_name": file["stored_name"],
         "reminder_id": reminder["reminder_id"],
         "key_id": _made(bob, "/keys")["details"]["key_id"],

@@ -42,7 +42,9 @@ DEFAULTS: dict[str, dict[str, object]] = {
         "bound": False,
         "metadata": b"{}",
         "input_data": b"{}",
+        "lessons": 0,
     },
+    "run.lessons_given": {"experiences": (), "text": "", "problem": ""},
     "run.claimed": {"history_until": 0, "in_turn": False},
     "model.called": {
         "model": None,

@@ -393,6 +393,6 @@ def test_capabilities_are_enabled_where_they_work(there: tuple[str, ...], enable
     skills = SkillLibrary([library.SHIPPED], known_tools=there).skills
     workflow = {"workflow"} if "plan_exec" in MODES else set[str]()
     with_skills = {entry.name for entry in capabilities("zh", skills=skills, tools=there) if entry.enabled}
-    assert with_skills == {"chat", "skills"} | enabled | workflow
+    assert with_skills == {"chat", "evolution", "skills"} | enabled | workflow
     without = {entry.name for entry in capabilities("zh", tools=there) if entry.enabled}
-    assert without == {"chat"} | enabled | workflow
+    assert without == {"chat", "evolution"} | enabled | workflow

@@ -12,12 +12,12 @@ WITH counter AS (
 held AS (
     SELECT l.task_id
     FROM counter, leases l
-    JOIN unnest($15::uuid[], $16::bigint[]) AS claim (task_id, epoch)
+    JOIN unnest($15::text::uuid[], $16::text::bigint[]) AS claim (task_id, epoch)
         ON l.task_id = claim.task_id AND l.epoch = claim.epoch
     FOR SHARE OF l
 ),
 fence AS (
-    SELECT CASE WHEN count(*) < cardinality($15::uuid[]) THEN refuse_append('lease') END AS checked FROM held
+    SELECT CASE WHEN count(*) < cardinality($15::text::uuid[]) THEN refuse_append('lease') END AS checked FROM held
 ),
 written AS (
     INSERT INTO events (position, stream_id, stream_offset, recorded_at, id, task_id, causation_id, correlation_id,
@@ -32,6 +32,6 @@ written AS (
              AS e (stream, stream_offset, id, type, payload, actor, task, causation, correlation, key, ordinality)
 ),
 closed AS (
-    DELETE FROM open_answers WHERE answer_id = ANY ($17::uuid[])
+    DELETE FROM open_answers WHERE answer_id = ANY ($17::text::uuid[])
 )
 SELECT c.base, c.recorded_at, f.checked FROM counter c, fence f

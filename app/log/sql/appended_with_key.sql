@@ -5,7 +5,7 @@
 SELECT k.number, e.stream_offset, e.position, e.recorded_at, e.type, e.payload
 FROM (
     SELECT a.ordinality AS number, a.key, a.events, f.stream_id, f.stream_offset
-    FROM unnest($1::text[], $2::text[], $3::integer[]) WITH ORDINALITY AS a (stream, key, events, ordinality)
+    FROM unnest($1::text[], $2::text[], $3::text::integer[]) WITH ORDINALITY AS a (stream, key, events, ordinality)
     JOIN streams s ON s.name = a.stream
     JOIN events f ON f.stream_id = s.id AND f.idempotency_key = a.key
 ) k

@@ -2,4 +2,4 @@
 SELECT s.name AS stream, e.id, e.stream_offset, e.position, e.recorded_at
 FROM events e
 JOIN streams s ON s.id = e.stream_id
-WHERE e.partition = $1 AND e.position > $2 AND e.id = ANY ($3::uuid[])
+WHERE e.partition = $1 AND e.position > $2 AND e.id = ANY ($3::text::uuid[])

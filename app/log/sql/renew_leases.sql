@@ -7,5 +7,5 @@ counters AS (
 )
 UPDATE leases SET expires_at = clock_timestamp() + $3
 FROM counters
-WHERE counters.taken > 0 AND worker = $1 AND task_id = ANY ($2::uuid[])
+WHERE counters.taken > 0 AND worker = $1 AND task_id = ANY ($2::text::uuid[])
 RETURNING task_id

@@ -123,6 +123,15 @@ DEPARTMENTS = USERS + "test_departments_and_quotas_are_kept_with_their_author"
 OWN_KEYS = USERS + "test_a_member_issues_and_revokes_keys_of_their_own_within_what_they_have"
 REVOKED = USERS + "test_a_key_that_is_revoked_dies_at_once_on_the_other_process_with_its_sockets"
 READ_BY_AUDITORS = USERS + "test_an_auditor_reads_all_and_writes_nothing"
+EVOLUTION = "test_evolution::"
+EVOLUTION_REST = {
+    "GET /evolution/experiences": EVOLUTION + "test_every_ended_task_leaves_an_experience",
+    "GET /evolution/experiences filters": EVOLUTION + "test_experiences_are_found_by_what_they_were",
+    "GET /evolution/experiences/{}": EVOLUTION + "test_every_ended_task_leaves_an_experience",
+    "GET /evolution/metrics": EVOLUTION + "test_metrics_count_what_has_ended",
+    "GET /evolution/metrics 400": EVOLUTION + "test_ranges_and_groups_that_make_no_sense_are_told_so",
+    "GET /evolution/pitfalls": EVOLUTION + "test_failures_that_repeat_are_pitfalls",
+}
 BEYOND = {
     "GET /conversations/{}/events": "test_feed::test_every_cursor_of_every_transport_gives_exactly_the_suffix",
     "GET /conversations/{}/minutes": (

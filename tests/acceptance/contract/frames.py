@@ -144,6 +144,16 @@ STEPS = {
     "speaker_interrupted": "test_board_sockets::test_a_board_of_five_for_three_rounds",
     "expert_silent": "test_board_sockets::test_a_board_of_five_for_three_rounds",
 }
+EVOLUTION = "test_evolution::"
+TOLD_ONCE = EVOLUTION + "test_experiences_are_told_once_also_after_a_reconnect_on_the_other_node"
+EVOLUTION_TAKES = {"ping": EVOLUTION + "test_bad_frames_and_cursors_are_told_so"}
+EVOLUTION_SENDS = {
+    "connected": TOLD_ONCE,
+    "experience_added": TOLD_ONCE,
+    "metrics_updated": EVOLUTION + "test_word_of_changed_metrics_is_coalesced",
+    "error": EVOLUTION + "test_bad_frames_and_cursors_are_told_so",
+    "pong": EVOLUTION + "test_bad_frames_and_cursors_are_told_so",
+}
 OPERATION = STEPS["operation"]
 FRAMES_OF_MEETINGS = {
     "board_started": BOARD,

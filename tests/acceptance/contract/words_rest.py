@@ -133,6 +133,29 @@ STORE: dict[str, Tests] = {
         "test_session_store::test_an_imported_conversation_and_one_of_the_portal_have_openai_messages_too",
     ),
 }
+EVOLUTION: dict[str, Tests] = {
+    (
+        "Each ended task leaves an experience record `{id, task_type, goal (≤ 200 chars), outcome: "
+        "success|failure|cancelled, duration_seconds, created_at}`"
+    ): "test_evolution::test_every_ended_task_leaves_an_experience",
+    (
+        "what analytics\nneeds (agent, skill, mode, model, steps, tool calls, tokens, cost, error class, "
+        "conversation, first and last offset)"
+    ): "test_evolution::test_every_ended_task_leaves_an_experience",
+    "`GET /evolution/experiences`": (
+        "test_evolution::test_every_ended_task_leaves_an_experience",
+        "test_evolution::test_experiences_are_found_by_what_they_were",
+    ),
+    "`GET /evolution/metrics?period=24h|7d|30d`": (
+        "test_evolution::test_metrics_count_what_has_ended",
+        "test_evolution::test_a_plain_computation_over_the_real_conversations_agrees",
+        "properties/test_metrics::test_metrics_are_a_plain_sum",
+    ),
+    "the socket `/evolution/ws` with `experience_added{id, task_type, goal, outcome}`": (
+        "test_evolution::test_experiences_are_told_once_also_after_a_reconnect_on_the_other_node"
+    ),
+    "`metrics_updated{period}`": "test_evolution::test_word_of_changed_metrics_is_coalesced",
+}
 USERS: dict[str, Tests] = {
     "API keys in `X-API-Key` or `api_key=`": (
         "test_walk::test_without_a_good_key_nothing_is_told_and_nothing_done",
