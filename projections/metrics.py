@@ -22,12 +22,14 @@ Bucket = Literal["hour", "day"]
 
 class Figures(msgspec.Struct, frozen=True):
     """Sums over ended runs. `runs` and their outcomes and durations are of tasks that people gave; what these started
-    (operations, members of teams) adds its steps, tool calls, tokens and cost. Cost is in billionths of a US dollar."""
+    (operations, members of teams) adds its steps, tool calls, tokens and cost. `timed` runs took `duration_ms`
+    altogether; imported conversations are not timed. Cost is in billionths of a US dollar."""
 
     runs: int = 0
     succeeded: int = 0
     failed: int = 0
     cancelled: int = 0
+    timed: int = 0
     duration_ms: int = 0
     steps: int = 0
     tool_calls: int = 0

@@ -60,6 +60,7 @@ _OF_ROWS = {
     "succeeded": "count(*) FILTER (WHERE parent IS NULL AND outcome = 'success')",
     "failed": "count(*) FILTER (WHERE parent IS NULL AND outcome = 'failure')",
     "cancelled": "count(*) FILTER (WHERE parent IS NULL AND outcome = 'cancelled')",
+    "timed": f"count(duration_ms) {_OWN}",
     "duration_ms": f"sum(duration_ms) {_OWN}",
 }
 _ROW_SUMS = ", ".join(f"coalesce({_OF_ROWS.get(name, f'sum({name})')}, 0) AS {name}" for name in FIGURES)

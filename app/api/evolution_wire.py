@@ -71,7 +71,8 @@ class ExperiencePage(msgspec.Struct, frozen=True):
 
 
 class ShownFigures(msgspec.Struct, frozen=True):
-    """Sums over ended runs. `success_rate` is of those that ended by themselves (0-1), null where there were none."""
+    """Sums over ended runs. `success_rate` is of those that ended by themselves (0-1), `mean_seconds` of those that
+    were timed (imported conversations are not); null where there were none."""
 
     runs: int
     succeeded: int
@@ -225,11 +226,11 @@ def shown_metrics(
 
 def _figures(found: Figures) -> dict[str, Any]:
     sums = msgspec.structs.asdict(found)
-    duration_ms, cost = sums.pop("duration_ms"), sums.pop("cost_nano_usd")
+    timed, duration_ms, cost = sums.pop("timed"), sums.pop("duration_ms"), sums.pop("cost_nano_usd")
     return {
         **sums,
         "success_rate": found.success_rate,
-        "mean_seconds": duration_ms / found.runs / 1000 if found.runs else None,
+        "mean_seconds": duration_ms / timed / 1000 if timed else None,
         "total_tokens": found.prompt_tokens + found.completion_tokens,
         "cost_usd": cost / NANO,
     }

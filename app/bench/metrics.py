@@ -55,6 +55,7 @@ _OWN = {
     "succeeded": "count(*) FILTER (WHERE outcome = 'success')",
     "failed": "count(*) FILTER (WHERE outcome = 'failure')",
     "cancelled": "count(*) FILTER (WHERE outcome = 'cancelled')",
+    "timed": "count(*)",
 }
 _FIGURES = ", ".join(_OWN.get(name, f"sum({name})") for name in FIGURES)
 _SUMS = f"""

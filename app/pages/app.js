@@ -1,9 +1,9 @@
 // One conversation: what was said on the left, its minutes on the right. Both survive a dropped socket:
 // the portal socket resumes its task behind the last offset seen, the feed behind its cursor.
 const TEXTS = {
-  en: { api: "API", new: "New conversation", placeholder: "Write a message…", send: "Send", cancel: "Cancel",
+  en: { api: "API", dashboard: "Dashboard", new: "New conversation", placeholder: "Write a message…", send: "Send", cancel: "Cancel",
         minutes: "The minutes", connected: "connected", lost: "connection lost, trying again…", cancelled: "cancelled" },
-  zh: { api: "接口", new: "新对话", placeholder: "输入消息…", send: "发送", cancel: "取消",
+  zh: { api: "接口", dashboard: "仪表板", new: "新对话", placeholder: "输入消息…", send: "发送", cancel: "取消",
         minutes: "会议纪要", connected: "已连接", lost: "连接已断开，正在重试…", cancelled: "已取消" },
 };
 const texts = TEXTS[navigator.language.startsWith("zh") ? "zh" : "en"];
@@ -12,6 +12,7 @@ for (const node of document.querySelectorAll("[data-text]")) node.textContent = 
 for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = texts[node.dataset.placeholder];
 
 const key = new URLSearchParams(location.search).get("api_key");
+if (key) $("dashboard").search = new URLSearchParams({ api_key: key });
 const headers = key ? { "X-API-Key": key } : {};
 const query = (values) => new URLSearchParams({ ...values, ...(key ? { api_key: key } : {}) });
 const socketBase = location.origin.replace("http", "ws") + "/api/v1";

@@ -96,6 +96,7 @@ def plain(runs: list[Run]) -> Figures:
         succeeded=sum(run.outcome == "success" for run in own),
         failed=sum(run.outcome == "failure" for run in own),
         cancelled=sum(run.outcome == "cancelled" for run in own),
+        timed=len(own),
         duration_ms=sum(run.duration_ms for run in own),
         steps=2 * len(runs),
         tool_calls=sum(len(run.tools) for run in runs),

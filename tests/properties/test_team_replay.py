@@ -185,7 +185,7 @@ def stored(outcome: Outcome) -> Outcome:
     return msgspec.json.decode(msgspec.json.encode(outcome), type=type(outcome))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(start=starts, data=st.data())
 def test_a_replay_of_any_prefix_asks_for_the_same_and_every_team_ends_dissolved(
     start: RunStart, data: st.DataObject

@@ -285,7 +285,7 @@ def test_prompts_stay_bounded_in_the_longest_meeting() -> None:
     history = (ChatMessage("user", "h" * 9_000), ChatMessage("assistant", "i\n" * 9_000))
     start = RunStart("t\n" * 30_000, experts=big, rounds=ROUNDS_MAX, history=history, summary="e" * 9_000)
     heard = dict.fromkeys(range(0, 400, 5), ("w\n" * 5_000,))
-    held = hold(start, lambda call: "x" if call.purpose == "conclusion" else "y\n" * 4_000, heard)
+    held = hold(start, lambda call: "x" if call.purpose == "conclusion" else "y\n" * 800, heard)
     assert len(held.calls) <= calls_max(PRESENT_MAX, ROUNDS_MAX)
     for call in held.calls:
         assert len(system(call)) <= SYSTEM_CHARS_MAX

@@ -167,6 +167,7 @@ BEYOND = {
     "GET /schema/{}": "test_walk_input::test_odd_headers_do_no_harm",
     "GET /schema/swagger": "test_walk_input::test_odd_headers_do_no_harm",
     "GET /schema/oauth2-redirect.html": "test_walk_input::test_odd_headers_do_no_harm",
+    "GET /dashboard": "test_dashboard::test_pages_and_all_that_they_ask_for_are_served_with_a_strict_policy",
     "GET /": "test_asyncapi::test_it_is_served_and_linked_from_the_start_page",
     "GET /pages/{}": "test_contract_rest::test_the_start_page_has_all_that_it_asks_for",
 }
