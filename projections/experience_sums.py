@@ -1,11 +1,12 @@
-"""Experiences added up, by quarter of an hour and by day (UTC), for metrics over any range of time.
+"""Experiences added up by day (UTC) and by a part of it, for metrics over any range of time.
 
-    since ─┬─ rows ─┬─ quarters ─┬──────── days ────────┬─ quarters ─┬─ rows ─┬─ until      (`metrics.py` reads so)
+    since ─┬─ rows ─┬─ parts ─┬──────── days ────────┬─ parts ─┬─ rows ─┬─ until      (`metrics_reads.py` reads so)
 
-Quarters, because every time zone in use is a multiple of them away from UTC; so days of any zone are sums of quarters.
+Figures are kept by quarters of an hour, because every time zone in use is a multiple of them away from UTC; so days of
+any zone are sums of quarters. Durations are kept by hours: of a quarter there would be as many bins as runs.
 Each sum stands under `all` and under each dimension's value; figures of several dimensions at once are not kept.
 
-Durations are counted in bins of 1/64 of a power of two (0.8-1.6 % wide; the scheme of HdrHistogram, G. Tene). The bin
+Durations are counted in bins of 1/32 of a power of two (1.6-3.1 % wide; the scheme of HdrHistogram, G. Tene). The bin
 tells in which rows an exact percentile has to be looked for.
 """
 
@@ -18,11 +19,11 @@ from projections.derived import NOTHING, Key, Sums, Tally
 if TYPE_CHECKING:
     from projections.experiences import Experience
 
-Grain = Literal["quarter", "day"]
+Grain = Literal["quarter", "hour", "day"]
 Dimension = Literal["agent", "skill", "mode", "model", "department", "task_type"]
 DIMENSIONS: tuple[Dimension, ...] = ("agent", "skill", "mode", "model", "department", "task_type")
 ALL, TOOL, ERROR = "all", "tool", "error"
-BINS_PER_OCTAVE = 64
+BINS_PER_OCTAVE = 32
 FIGURES = (
     "runs",
     "succeeded",
@@ -50,7 +51,7 @@ def bin_of(duration_ms: int) -> int:
     """The bin of a duration ≥ 0. Below 64 ms each has its own."""
     if duration_ms < BINS_PER_OCTAVE:
         return duration_ms
-    octave = duration_ms.bit_length() - 7  # 0 for 64..127
+    octave = duration_ms.bit_length() - 6  # 0 for 32..63
     return BINS_PER_OCTAVE * (octave + 1) + (duration_ms >> octave) - BINS_PER_OCTAVE
 
 
@@ -63,13 +64,16 @@ def middle_of(number: int) -> int:
     return (BINS_PER_OCTAVE + step) * width + (width - 1) // 2
 
 
-def starts(ended_at: datetime) -> tuple[tuple[Grain, datetime], ...]:
-    """The quarter of an hour and the day in which this is."""
+def quarter_and_day(ended_at: datetime) -> tuple[tuple[Grain, datetime], ...]:
+    """In which this is."""
     at = ended_at.astimezone(UTC).replace(second=0, microsecond=0)
-    return (
-        ("quarter", at.replace(minute=at.minute - at.minute % 15)),
-        ("day", at.replace(hour=0, minute=0)),
-    )
+    return ("quarter", at.replace(minute=at.minute - at.minute % 15)), ("day", at.replace(hour=0, minute=0))
+
+
+def hour_and_day(ended_at: datetime) -> tuple[tuple[Grain, datetime], ...]:
+    """In which this is."""
+    at = ended_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
+    return ("hour", at), ("day", at.replace(hour=0))
 
 
 def groups_of(row: "Experience") -> list[tuple[str, str]]:
@@ -110,7 +114,11 @@ def sums_added(row: "Experience") -> Mapping[Key, Sums]:
     groups = groups_of(row)
     if row.error_class:
         groups.append((ERROR, row.error_class))
-    return {(*start, *group, row.partition): figures for start in starts(row.ended_at) for group in groups}
+    return {
+        (*start, *group, row.partition): figures
+        for start in quarter_and_day(row.ended_at)
+        for group in groups
+    }
 
 
 def duration_key(start: tuple[Grain, datetime], group: tuple[str, str], number: int, partition: int) -> Key:
@@ -122,7 +130,7 @@ def durations_added(row: "Experience") -> Mapping[Key, Sums]:
     if row.outcome is None or row.ended_at is None:
         return NOTHING
     found: dict[Key, Sums] = {}
-    both = starts(row.ended_at)
+    both = hour_and_day(row.ended_at)
     if row.duration_bin is not None and row.parent is None:
         for start in both:
             for group in groups_of(row):
@@ -140,7 +148,7 @@ def tools_added(row: "Experience") -> Mapping[Key, Sums]:
         return NOTHING
     return {
         (*start, tool, row.partition): (1, use.calls, use.errors, len(use.ms), sum(use.ms))
-        for start in starts(row.ended_at)
+        for start in quarter_and_day(row.ended_at)
         for tool, use in row.tools.items()
     }
 

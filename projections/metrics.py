@@ -1,5 +1,5 @@
-"""Metrics of ended runs over any range of time, exactly: sums of days and quarters of an hour in the middle, rows at
-the edges (`experience_sums.py`; read by `metrics_reads.py`). One owner's are summed from the rows alone.
+"""Metrics of ended runs over any range of time, exactly: sums of days and parts of days in the middle, rows at the
+edges (`experience_sums.py`; read by `metrics_reads.py`). One owner's are summed from the rows alone.
 
 Under a group (`agent = x`) figures, durations and timeline are that group's; nothing else is kept of it.
 """
@@ -11,7 +11,7 @@ import msgspec
 
 from projections.experience_sums import Dimension
 
-QUARTER, DAY = timedelta(minutes=15), timedelta(days=1)
+QUARTER, HOUR, DAY = timedelta(minutes=15), timedelta(hours=1), timedelta(days=1)
 HOURLY_RANGE_MAX = timedelta(hours=48)
 """Timelines of longer ranges are by day."""
 PERCENTILES = (50, 95, 99)
@@ -53,7 +53,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 class Durations(msgspec.Struct, frozen=True):
     """Nearest-rank percentiles, in milliseconds: the smallest duration that at least so many of the runs did not
-    exceed. Exact of the whole that is asked about; of its groups and of tools to the width of a bin (0.8 % either way).
+    exceed. Exact of the whole that is asked about; of its groups and of tools to the width of a bin (1.6 % either way).
     """
 
     timed: int
@@ -115,16 +115,16 @@ class Scope(NamedTuple):
 
 
 class Cut(NamedTuple):
-    """A range cut at quarters and days: `days` in the middle, `quarters` around them, rows for the rest."""
+    """A range cut at days and parts of them: `days` in the middle, `parts` around them, rows for the rest."""
 
     rows: tuple[tuple[datetime, datetime], ...]
-    quarters: tuple[tuple[datetime, datetime], ...]
+    parts: tuple[tuple[datetime, datetime], ...]
     days: tuple[tuple[datetime, datetime], ...]
 
 
-def cut(since: datetime, until: datetime) -> Cut:
-    """Empty parts are left out."""
-    first, last = _up(since, QUARTER), _down(until, QUARTER)
+def cut(since: datetime, until: datetime, part: timedelta) -> Cut:
+    """`part` is a quarter of an hour, or an hour. What is empty is left out."""
+    first, last = _up(since, part), _down(until, part)
     if first >= last:
         return Cut(parts_of((since, until)), (), ())
     begin, end = _up(first, DAY), _down(last, DAY)

@@ -96,7 +96,7 @@ class ShownFigures(msgspec.Struct, frozen=True):
 
 
 class ShownDurations(msgspec.Struct, frozen=True):
-    """Nearest-rank percentiles over `timed` runs, exact; of groups and of tools (over calls) to 1 %. A group that is
+    """Nearest-rank percentiles over `timed` runs, exact; of groups and of tools (over calls) to 2 %. A group that is
     asked about alone (`agent=…`) has exact ones."""
 
     timed: int

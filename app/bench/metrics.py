@@ -49,7 +49,9 @@ CROSS JOIN LATERAL (
 ) moment
 """
 _GROUPS = ", ".join(f"('{dimension}', {dimension})" for dimension in DIMENSIONS)
-_STARTS = "('quarter', date_bin('15 minutes', ended_at, '2020-01-01Z')), ('day', date_trunc('day', ended_at, 'UTC'))"
+_DAY = "('day', date_trunc('day', ended_at, 'UTC'))"
+_QUARTER = "('quarter', date_bin('15 minutes', ended_at, '2020-01-01Z'))"
+_HOUR = "('hour', date_trunc('hour', ended_at, 'UTC'))"
 _OWN = {
     "runs": "count(*)",
     "succeeded": "count(*) FILTER (WHERE outcome = 'success')",
@@ -61,16 +63,16 @@ _FIGURES = ", ".join(_OWN.get(name, f"sum({name})") for name in FIGURES)
 _SUMS = f"""
 INSERT INTO experience_sums (grain, start, dimension, value, partition, {", ".join(FIGURES)})
 SELECT grain, start, dimension, value, 0, {_FIGURES} FROM experiences
-CROSS JOIN LATERAL (VALUES {_STARTS}) s (grain, start)
+CROSS JOIN LATERAL (VALUES {_QUARTER}, {_DAY}) s (grain, start)
 CROSS JOIN LATERAL (VALUES ('{ALL}', ''), {_GROUPS}) g (dimension, value)
-GROUP BY 1, 2, 3, 4
+GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4
 """  # noqa: S608 (constants)
 _DURATIONS = f"""
 INSERT INTO experience_durations (grain, start, dimension, value, bin, partition, runs)
 SELECT grain, start, dimension, value, duration_bin, 0, count(*) FROM experiences
-CROSS JOIN LATERAL (VALUES {_STARTS}) s (grain, start)
+CROSS JOIN LATERAL (VALUES {_HOUR}, {_DAY}) s (grain, start)
 CROSS JOIN LATERAL (VALUES ('{ALL}', ''), {_GROUPS}) g (dimension, value)
-GROUP BY 1, 2, 3, 4, 5
+GROUP BY 1, 2, 3, 4, 5 ORDER BY 1, 2, 3, 4, 5
 """  # noqa: S608
 _PLAIN = f"""
 SELECT {_FIGURES}, percentile_disc(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY duration_ms)

@@ -191,7 +191,7 @@ def plain_tools(runs: list[Run]) -> dict[str, tuple[int, int, int]]:
 
 
 @given(duration_ms=st.integers(0, 2**53))
-def test_a_bin_is_at_most_a_sixty_fourth_wide(duration_ms: int) -> None:
+def test_the_middle_of_a_bin_is_within_a_sixty_fourth(duration_ms: int) -> None:
     middle = middle_of(bin_of(duration_ms))
     assert bin_of(middle) == bin_of(duration_ms)
     assert abs(middle - duration_ms) * 64 <= max(duration_ms, 0)
