@@ -32,10 +32,10 @@ _CHECKPOINTS: LiteralString = (
 )
 _SWAP_LIMITS = b"SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '60s'"
 _TAKE_OVER: LiteralString = """
-INSERT INTO public.projection_checkpoints (name, partition, version, position)
-SELECT name, partition, version, position FROM {}.projection_checkpoints WHERE name = ANY({})
+INSERT INTO public.projection_checkpoints (name, partition, version, position, problem)
+SELECT name, partition, version, position, problem FROM {}.projection_checkpoints WHERE name = ANY({})
 ON CONFLICT (name, partition) DO UPDATE
-SET version = excluded.version, position = excluded.position, lease_until = NULL, problem = NULL,
+SET version = excluded.version, position = excluded.position, lease_until = NULL, problem = excluded.problem,
     updated_at = now()
 """
 

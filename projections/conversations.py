@@ -4,7 +4,7 @@
 agree at the same position. What is said in a board counts as it is shown there. A task that another task started (an
 operation, a member's run) has no message, nor has one whose message another task heard. A deletion removes the row; the
 next message starts it anew. An answer of a run that was requested before the deletion belongs to what is forgotten, so
-it is neither counted nor shown.
+it is neither counted nor shown. What a row was is kept (`HISTORY`), for reads of the past (`past_reads.py`).
 """
 
 from datetime import datetime
@@ -37,6 +37,7 @@ from app.core.events import (
 )
 from app.core.meeting_events import BOARD_MODE
 from app.core.texts import Locale
+from projections.derived import History
 from projections.imported import read_imported
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
 from projections.reads import read_one
@@ -54,6 +55,7 @@ CREATE TABLE IF NOT EXISTS conversations (
     titled boolean NOT NULL,
     is_board boolean NOT NULL,
     message_count integer NOT NULL,
+    first_offset bigint NOT NULL,
     head bigint NOT NULL,
     created_at timestamptz NOT NULL,
     updated_at timestamptz NOT NULL,
@@ -73,7 +75,7 @@ class Cursor(NamedTuple):
 
 class Conversation(msgspec.Struct, frozen=True, gc=False):
     """`title` is as stored, possibly empty; `given_title`, where there is one, stands in its place. `head` is the
-    offset of the last event that changed this row.
+    offset of the last event that changed this row, `first_offset` that of the first one since the last deletion.
 
     `titled` says that the first user message was seen; `open_tasks` are runs that have not shown their message yet.
     """
@@ -82,6 +84,7 @@ class Conversation(msgspec.Struct, frozen=True, gc=False):
     conversation_id: str
     created_at: datetime
     updated_at: datetime
+    first_offset: int
     head: int
     title: str = ""
     given_title: str = ""
@@ -175,16 +178,18 @@ def _with_message(row: Conversation, recorded: Recorded, role: str, content: str
 
 
 def _begun(recorded: Recorded) -> Conversation:
-    return Conversation(*owned_by(recorded), recorded.recorded_at, recorded.recorded_at, recorded.offset)
+    at, offset = recorded.recorded_at, recorded.offset
+    return Conversation(*owned_by(recorded), at, at, offset, offset)
 
 
 def _changed(row: Conversation, recorded: Recorded, **fields: Any) -> Conversation:
     return msgspec.structs.replace(row, head=recorded.offset, updated_at=recorded.recorded_at, **fields)
 
 
+HISTORY = History("conversations_history", every=500, at=lambda row: row.head)
 PROJECTION = Projection(
     name="conversations",
-    version=4,
+    version=5,
     row=Conversation,
     ddl=DDL,
     key=("owner", "conversation_id"),
@@ -208,6 +213,7 @@ PROJECTION = Projection(
     ),
     key_of=key_of,
     apply=apply,
+    history=HISTORY,
 )
 
 

@@ -49,13 +49,15 @@ class ToldExperience(Experience, frozen=True, kw_only=True):
 
 
 class Wanted(NamedTuple):
-    """What a list is narrowed to. `equal`: values of `FILTERS`; `words`: all of them are in the goal."""
+    """What a list is narrowed to. `equal`: values of `FILTERS`; `words`: all of them are in the goal; `position`: ended
+    up to there in the log."""
 
     owner: str | None = None
     since: datetime | None = None
     until: datetime | None = None
     equal: Mapping[str, str] = {}
     words: str = ""
+    position: int | None = None
 
 
 def parse_cursor(text: str) -> Cursor:
@@ -97,6 +99,8 @@ async def listed(
         also("e.ended_at >= %s", wanted.since)
     if wanted.until is not None:
         also("e.ended_at < %s", wanted.until)
+    if wanted.position is not None:
+        also("e.position <= %s", wanted.position)
     for column, value in wanted.equal.items():
         if column not in FILTERS:
             raise ValueError(f"no filter: {column}")

@@ -106,12 +106,14 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 class Scope(NamedTuple):
-    """What is asked about: ended at or behind `since` and before `until`; of one owner; of one group."""
+    """What is asked about: ended at or behind `since` and before `until`; of one owner; of one group; up to a position
+    of the log, which `until` must not be behind (where the log has one partition)."""
 
     since: datetime
     until: datetime
     owner: str | None = None
     group: tuple[Dimension, str] | None = None
+    position: int | None = None
 
 
 class Cut(NamedTuple):

@@ -135,11 +135,18 @@ class _Reading:
 
     def _rows_where(self, cut_at: Cut) -> _Sql:
         where = _Sql("outcome IS NOT NULL") & _any("ended_at", cut_at.rows)
+        return where & self._whose()
+
+    def _whose(self) -> _Sql:
+        """The rows that are asked about, whenever they ended."""
+        where = _Sql("true")
         if self._scope.owner is not None:
             where &= _Sql("owner = %s", (self._scope.owner,))
         if self._scope.group is not None:
             dimension, value = self._scope.group
             where &= _Sql(f"{dimension} = %s", (value,))
+        if self._scope.position is not None:
+            where &= _Sql("position <= %s", (self._scope.position,))
         return where
 
     def _cells_where(self) -> list[_Sql]:
@@ -213,11 +220,7 @@ class _Reading:
             "outcome IS NOT NULL AND parent IS NULL AND duration_bin = %s AND ended_at >= %s AND ended_at < %s",
             (number, self._scope.since, self._scope.until),
         )
-        if self._scope.owner is not None:
-            where &= _Sql("owner = %s", (self._scope.owner,))
-        if self._scope.group is not None:
-            dimension, value = self._scope.group
-            where &= _Sql(f"{dimension} = %s", (value,))
+        where &= self._whose()
         query = (
             f"SELECT duration_ms FROM experiences WHERE {where.text} ORDER BY duration_ms OFFSET %s LIMIT 1"  # noqa: S608
         )

@@ -10,12 +10,14 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.core import streams
 from app.core.messages import Usage
+from projections.past import Source
 from projections.tables import fetch_rows
 
 Status = Literal["pending", "running", "waiting", "completed", "failed", "cancelled"]
 STATES: tuple[Status, ...] = get_args(Status)
 LIST_MAX = 500
 OPEN_TASKS_MAX = 10_000
+PRESENT = Source("tasks")
 
 
 class InvalidTaskCursor(ValueError):
@@ -172,10 +174,11 @@ async def list_by_owner(
     conversation_id: str | None = None,
     limit: int = 50,
     before: Cursor | None = None,
+    source: Source = PRESENT,
 ) -> list[Task]:
     """Newest first, at most 500; the next page is `before` the last one's `cursor`. `status`: one, or any of several;
-    none of them means all."""
-    where, arguments = ["owner = %s"], list[object]([owner])
+    none of them means all. With a `source` they are those of a moment of the past (`past_reads.py`)."""
+    where, arguments = ["owner = %s"], [*source.arguments, owner]
     wanted_states = [status] if isinstance(status, str) else list(status or ())
     if len(wanted_states) > 1:
         where.append("status = ANY(%s)")
@@ -194,7 +197,7 @@ async def list_by_owner(
     return await fetch_rows(
         pool,
         Task,
-        f"SELECT * FROM tasks WHERE {' AND '.join(where)} "  # noqa: S608 (constants)
+        f"SELECT * FROM {source.sql} WHERE {' AND '.join(where)} {source.where} "  # noqa: S608 (constants)
         "ORDER BY created_at DESC, task_id DESC LIMIT %s",
         (*arguments, max(0, min(limit, LIST_MAX))),
     )

@@ -79,6 +79,7 @@ CREATE TABLE IF NOT EXISTS transcript (
     content text NOT NULL,
     shown_at timestamptz,
     shown_offset bigint,
+    first_offset bigint NOT NULL,
     last_offset bigint NOT NULL,
     tool_call_id text,
     locale text NOT NULL,
@@ -87,6 +88,7 @@ CREATE TABLE IF NOT EXISTS transcript (
 ) WITH (fillfactor = 90);
 CREATE INDEX IF NOT EXISTS transcript_shown ON transcript (owner, conversation_id, shown_offset)
     WHERE shown_offset IS NOT NULL;
+CREATE INDEX IF NOT EXISTS transcript_changed ON transcript (owner, conversation_id, last_offset);
 CREATE INDEX IF NOT EXISTS transcript_words ON transcript USING gin (to_tsvector('simple', left(content, 100000)))
     WHERE shown_offset IS NOT NULL AND role IN ('user', 'assistant');
 """
@@ -179,7 +181,8 @@ def _begun(recorded: Recorded, event: Event, role: str) -> Card:
     key = key_of(recorded, event)
     if key is None:
         raise ValueError(f"{recorded.type} has no message of its own")
-    return Card(*key, id=str(recorded.id), role=role, content="", last_offset=recorded.offset)
+    offset = recorded.offset
+    return Card(*key, id=str(recorded.id), role=role, content="", first_offset=offset, last_offset=offset)
 
 
 def _requested(row: Card, recorded: Recorded, event: RunRequested) -> Card:
@@ -255,7 +258,7 @@ def _shown(row: Card, recorded: Recorded, message_id: str, content: str, metadat
 
 PROJECTION = Projection(
     name="transcript",
-    version=4,
+    version=5,
     row=Card,
     ddl=DDL,
     key=("owner", "conversation_id", "message_key"),

@@ -118,7 +118,8 @@ class Metadata(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Card(msgspec.Struct, frozen=True, gc=False):
-    """A row. Hidden while `shown_offset` is None; `last_offset` is that of the last event that changed it."""
+    """A row. Hidden while `shown_offset` is None; `first_offset` and `last_offset` are those of the first and
+    the last event that changed it."""
 
     owner: str
     conversation_id: str
@@ -126,6 +127,7 @@ class Card(msgspec.Struct, frozen=True, gc=False):
     id: str
     role: str
     content: str
+    first_offset: int
     last_offset: int
     shown_at: datetime | None = None
     shown_offset: int | None = None

@@ -1,7 +1,8 @@
 """What readers ask of the transcript: the newest messages, and those that say something.
 
 A message of a meeting is shown only where its task's row is there, and is told with the names and faces of that row;
-the answer of a team with what its members did (`expert_runs`).
+the answer of a team with what its members did (`expert_runs`). With a `source` they are those of a moment of the past
+(`past_reads.py`).
 """
 
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ import msgspec
 from psycopg_pool import AsyncConnectionPool
 
 from app.core.meeting_cards import Cast, of_expert
+from projections.past import Source
 from projections.tables import fetch_rows
 
 PAGE_MAX = 1_000
@@ -23,13 +25,17 @@ SHOWN_ROLES = ("user", "assistant")
 TASK_KEY_CHARS = len("task/") + 32
 
 _MESSAGE = "id, role, content, shown_at AS timestamp, metadata"
-_SHOWN = (
-    "shown_offset IS NOT NULL AND (message_key NOT LIKE 'task/%%/%%' OR EXISTS (SELECT FROM transcript AS meeting "
+_MEETING = (
+    "SELECT FROM transcript AS meeting "
     "WHERE meeting.owner = transcript.owner AND meeting.conversation_id = transcript.conversation_id "
-    f"AND meeting.message_key = left(transcript.message_key, {TASK_KEY_CHARS})))"
+    f"AND meeting.message_key = left(transcript.message_key, {TASK_KEY_CHARS})"
 )
+_SHOWN = f"shown_offset IS NOT NULL AND (message_key NOT LIKE 'task/%%/%%' OR EXISTS ({_MEETING}))"
 _SEARCHED = f"owner = %s AND {_SHOWN} AND role IN ('user', 'assistant')"
 _WORDS = "to_tsvector('simple', left(content, 100000)) @@ websearch_to_tsquery('simple', %s)"
+
+
+PRESENT = Source("transcript")
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -81,42 +87,72 @@ async def page(
     limit: int = 50,
     before: int | None = None,
     roles: tuple[str, ...] = SHOWN_ROLES,
+    source: Source = PRESENT,
 ) -> Page:
     """The newest messages (at most 1 000) of these roles, or the newest before an offset, in chronological order."""
     key = (owner, conversation_id)
     # Read first: a head that is too old only makes a subscriber read something twice, never miss it.
-    heads = await fetch_rows(
+    head = source.until if source.until is not None else await _head(pool, key)
+    newest = await fetch_rows(
+        pool,
+        Message,
+        f"SELECT {_MESSAGE} FROM {source.sql} WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
+        f"{source.where} AND {_shown(source)} AND shown_offset < %s AND role = ANY (%s) "
+        "ORDER BY shown_offset DESC LIMIT %s",
+        (*source.arguments, *key, _bound(source, before), list(roles), max(0, min(limit, PAGE_MAX))),
+    )
+    newest.reverse()
+    await _complete(pool, key, newest, source)
+    return Page(newest, head)
+
+
+async def _head(pool: AsyncConnectionPool, key: tuple[str, str]) -> int:
+    found = await fetch_rows(
         pool,
         _Head,
         "SELECT coalesce(max(last_offset), 0) AS head FROM transcript WHERE owner = %s AND conversation_id = %s",
         key,
     )
-    newest = await fetch_rows(
-        pool,
-        Message,
-        f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
-        f"AND {_SHOWN} AND shown_offset < %s AND role = ANY (%s) ORDER BY shown_offset DESC LIMIT %s",
-        (*key, 2**62 if before is None else before, list(roles), max(0, min(limit, PAGE_MAX))),
-    )
-    newest.reverse()
-    await _complete(pool, key, newest)
-    return Page(newest, heads[0].head)
+    return found[0].head
 
 
 async def listed(
-    pool: AsyncConnectionPool, owner: str, conversation_id: str, *, limit: int = 50, offset: int = 0
+    pool: AsyncConnectionPool,
+    owner: str,
+    conversation_id: str,
+    *,
+    limit: int = 50,
+    offset: int = 0,
+    source: Source = PRESENT,
 ) -> list[Message]:
     """Shown messages of every role, oldest first: at most 1 000 behind the first `offset` ones."""
     key = (owner, conversation_id)
     messages = await fetch_rows(
         pool,
         Message,
-        f"SELECT {_MESSAGE} FROM transcript WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
-        f"AND {_SHOWN} ORDER BY shown_offset LIMIT %s OFFSET %s",
-        (*key, max(0, min(limit, PAGE_MAX)), max(0, offset)),
+        f"SELECT {_MESSAGE} FROM {source.sql} WHERE owner = %s AND conversation_id = %s "  # noqa: S608 (constants)
+        f"{source.where} AND {_shown(source)} ORDER BY shown_offset LIMIT %s OFFSET %s",
+        (*source.arguments, *key, max(0, min(limit, PAGE_MAX)), max(0, offset)),
     )
-    await _complete(pool, key, messages)
+    await _complete(pool, key, messages, source)
     return messages
+
+
+def _shown(source: Source) -> str:
+    """The messages that are shown. At a moment, those of a meeting whose task was there then."""
+    if source.whole:
+        return "shown_offset IS NOT NULL"
+    return _SHOWN if source.until is None else _SHOWN.replace(_MEETING, f"{_MEETING} AND {_begun(source)}")
+
+
+def _begun(source: Source) -> str:
+    return f"meeting.first_offset <= {source.until}"
+
+
+def _bound(source: Source, before: int | None) -> int:
+    """Messages are shown before this offset."""
+    behind = 2**62 if source.until is None else source.until + 1
+    return behind if before is None else min(before, behind)
 
 
 async def added(
@@ -174,17 +210,21 @@ async def _hits(pool: AsyncConnectionPool, where: str, arguments: list[str], lim
     )
 
 
-async def _complete(pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]) -> None:
+async def _complete(
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message], source: Source = PRESENT
+) -> None:
     """Put in what stands in other rows."""
-    await _add_imported_results(pool, key, messages)
-    await _add_experts(pool, key, messages)
-    await _add_expert_runs(pool, key, messages)
+    await _add_imported_results(pool, key, messages, source)
+    await _add_experts(pool, key, messages, source)
+    await _add_expert_runs(pool, key, messages, source)
 
 
-async def _add_experts(pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]) -> None:
+async def _add_experts(
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message], source: Source
+) -> None:
     """Who has made a speech is said in the card of the board."""
     speeches = [message for message in messages if "expert_id" in message.metadata]
-    cards = await _cards(pool, key, [message.metadata["task_id"] for message in speeches])
+    cards = await _cards(pool, key, [message.metadata["task_id"] for message in speeches], source)
     for message in speeches:
         card = cards.get(message.metadata["task_id"])
         experts = card.metadata.get("experts", ()) if card is not None else ()
@@ -193,11 +233,12 @@ async def _add_experts(pool: AsyncConnectionPool, key: tuple[str, str], messages
 
 
 async def _add_expert_runs(
-    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message], source: Source
 ) -> None:
     """What the members of a team have done, in the order in which they began."""
     teams = [message for message in messages if "children" in message.metadata]
-    cards = await _cards(pool, key, [child for team in teams for child in team.metadata["children"]])
+    children = [child for team in teams for child in team.metadata["children"]]
+    cards = await _cards(pool, key, children, source)
     for team in teams:
         cast = msgspec.convert(team.metadata.get("experts", ()), Cast)
         team.metadata["expert_runs"] = [
@@ -212,7 +253,7 @@ async def _add_expert_runs(
 
 
 async def _cards(
-    pool: AsyncConnectionPool, key: tuple[str, str], task_ids: Sequence[str]
+    pool: AsyncConnectionPool, key: tuple[str, str], task_ids: Sequence[str], source: Source
 ) -> dict[str, _TaskCard]:
     """The rows of these tasks."""
     if not task_ids:
@@ -220,15 +261,15 @@ async def _cards(
     found = await fetch_rows(
         pool,
         _TaskCard,
-        "SELECT message_key, content, metadata FROM transcript "
-        "WHERE owner = %s AND conversation_id = %s AND message_key = ANY (%s)",
-        (*key, [f"task/{UUID(task_id).hex}" for task_id in dict.fromkeys(task_ids)]),
+        f"SELECT message_key, content, metadata FROM {source.sql} "  # noqa: S608 (constants)
+        f"WHERE owner = %s AND conversation_id = %s AND message_key = ANY (%s) {source.where}",
+        (*source.arguments, *key, [f"task/{UUID(task_id).hex}" for task_id in dict.fromkeys(task_ids)]),
     )
     return {str(UUID(card.message_key.removeprefix("task/"))): card for card in found}
 
 
 async def _add_imported_results(
-    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message]
+    pool: AsyncConnectionPool, key: tuple[str, str], messages: Sequence[Message], source: Source
 ) -> None:
     """An imported tool result is a message of its own; put it into the card of the call as well."""
     calls = [
@@ -242,9 +283,9 @@ async def _add_imported_results(
     results = await fetch_rows(
         pool,
         _Result,
-        "SELECT tool_call_id, content FROM transcript "
-        "WHERE owner = %s AND conversation_id = %s AND tool_call_id = ANY (%s)",
-        (*key, [call["call_id"] for call in calls]),
+        f"SELECT tool_call_id, content FROM {source.sql} "  # noqa: S608 (constants)
+        f"WHERE owner = %s AND conversation_id = %s AND tool_call_id = ANY (%s) {source.where}",
+        (*source.arguments, *key, [call["call_id"] for call in calls]),
     )
     found = {result.tool_call_id: result.content for result in results}
     for call in calls:

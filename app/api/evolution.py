@@ -20,6 +20,7 @@ from app.api.evolution_wire import (
     shown_experience,
     shown_metrics,
 )
+from app.api.past import parse_as_of
 from app.api.security import owner_of
 from app.api.services import Services
 from app.api.views import caught_up
@@ -34,6 +35,7 @@ from projections.experiences_reads import InvalidExperienceCursor, Wanted
 from projections.lessons import Pitfall
 from projections.metrics import Scope, bucket_of
 from projections.metrics_reads import metrics
+from projections.moments import AtOffset, AtPosition, AtTime
 from projections.reads import now
 
 Period = Literal["24h", "7d", "30d"]
@@ -57,6 +59,12 @@ Time = Annotated[
 ]
 
 
+AsOf = Annotated[
+    str | None,
+    Parameter(description="as it was at a time (RFC 3339), or at `position:4711` of the log"),
+]
+
+
 class PitfallPage(msgspec.Struct, frozen=True):
     """Failures of one kind that repeat, the most frequent first."""
 
@@ -66,8 +74,11 @@ class PitfallPage(msgspec.Struct, frozen=True):
 
 
 class Range(NamedTuple):
+    """`position`: nothing that ended behind it in the log."""
+
     since: datetime
     until: datetime
+    position: int | None = None
 
 
 def seen_by(services: Services, principal: Principal, named: str | None) -> str | None:
@@ -88,6 +99,21 @@ def moment(name: str, given: str, locale: Locale) -> datetime:
     raise ClientException(text("time_invalid", locale, name=name, given=given[:40]))
 
 
+async def end_of(services: Services, as_of: str) -> tuple[datetime, int | None]:
+    """Right behind that moment. Raises 400."""
+    locale = services.options.locale
+    match parse_as_of(as_of):
+        case AtTime(at):
+            return at.astimezone(UTC) + timedelta(microseconds=1), None
+        case AtPosition(position) if services.log.partitions == 1:
+            found = await services.log.reader.partition(0, after=position - 1, limit=1) if position else []
+            if not found:
+                raise ClientException(text("position_unknown", locale, given=position))
+            return found[0].recorded_at + timedelta(microseconds=1), position
+        case AtPosition() | AtOffset():
+            raise ClientException(text("as_of_of_all", locale, given=as_of[:40]))
+
+
 async def range_of(
     services: Services, period: Period, since: str | None, until: str | None, as_of: str | None
 ) -> Range:
@@ -95,18 +121,20 @@ async def range_of(
 
     Raises 400.
     """
-    locale = services.options.locale
+    locale, position = services.options.locale, None
     if until is not None and as_of is not None:
         raise ClientException(text("range_twice", locale))
-    end = moment("until", until, locale) if until is not None else None
-    end = moment("as_of", as_of, locale) if as_of is not None else end
-    if end is None:
+    if until is not None:
+        end = moment("until", until, locale)
+    elif as_of is not None:
+        end, position = await end_of(services, as_of)
+    else:
         end = await now(services.reads) + timedelta(microseconds=1)
     begin = moment("since", since, locale) if since is not None else end - PERIODS[period]
     if not begin < end or end - begin > timedelta(days=RANGE_DAYS_MAX):
         shown = {"since": begin.isoformat(), "until": end.isoformat()}
         raise ClientException(text("range_invalid", locale, days=RANGE_DAYS_MAX, **shown))
-    return Range(begin, end)
+    return Range(begin, end, position)
 
 
 @get("/experiences", summary="What ended tasks have left, newest first")
@@ -125,6 +153,7 @@ async def list_experiences(
     q: Annotated[str | None, Parameter(max_length=200, description="words that are all in the goal")] = None,
     since: Time = None,
     until: Time = None,
+    as_of: AsOf = None,
     limit: Annotated[int, Parameter(ge=1, le=experiences_reads.LIST_MAX)] = 50,
     cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before")] = None,
 ) -> ExperiencePage:
@@ -140,12 +169,19 @@ async def list_experiences(
         "error_class": error_class,
         "outcome": outcome,
     }
+    end = moment("until", until, locale) if until is not None else None
+    position = None
+    if as_of is not None:
+        if end is not None:
+            raise ClientException(text("range_twice", locale))
+        end, position = await end_of(services, as_of)
     wanted = Wanted(
         seen_by(services, principal, owner_),
         moment("since", since, locale) if since is not None else None,
-        moment("until", until, locale) if until is not None else None,
+        end,
         {name: storable(value) for name, value in equal.items() if value is not None},
         q or "",
+        position,
     )
     try:
         before = experiences_reads.parse_cursor(cursor) if cursor else None
@@ -179,9 +215,7 @@ async def get_metrics(
     period: Annotated[Period, Parameter(description="up to now, to `until` or to `as_of`")] = "24h",
     since: Time = None,
     until: Time = None,
-    as_of: Annotated[
-        str | None, Parameter(max_length=40, description="the answer as it was at that time (RFC 3339)")
-    ] = None,
+    as_of: AsOf = None,
     zone: Annotated[
         str, Parameter(max_length=64, description="IANA time zone in which the timeline's days begin")
     ] = "UTC",
@@ -210,7 +244,7 @@ async def get_metrics(
     owner = seen_by(services, principal, owner_)
     asked = await range_of(services, period, since, until, as_of)
     await caught_up(services.log, services.views, "experiences")
-    scope = Scope(asked.since, asked.until, owner, named[0] if named else None)
+    scope = Scope(asked.since, asked.until, owner, named[0] if named else None, asked.position)
     found = await metrics(services.reads, scope, by=by, zone=zone)
     told = period if since is None else None
     return shown_metrics(found, period=told, zone=zone, owner=owner, bucket=bucket_of(scope))

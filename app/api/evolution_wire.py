@@ -25,7 +25,7 @@ class ShownExperience(msgspec.Struct, frozen=True):
     """What an ended task leaves. `goal` is what was asked for (at most 200 characters), `result` what was answered,
     `problem` why it failed. `duration_seconds` is without waiting for people, null of an imported conversation;
     `cost_usd` is null where no price is known. The events are those of the conversation from `first_offset` to
-    `last_offset`."""
+    `last_offset`; the last one stands at `position` in the log."""
 
     id: UUID
     task_type: str
@@ -61,6 +61,7 @@ class ShownExperience(msgspec.Struct, frozen=True):
     conversation_id: str
     first_offset: int
     last_offset: int
+    position: int
 
 
 class ExperiencePage(msgspec.Struct, frozen=True):
@@ -199,6 +200,7 @@ def shown_experience(one: ToldExperience) -> ShownExperience:
         conversation_id=one.conversation_id,
         first_offset=one.first_offset,
         last_offset=one.last_offset,
+        position=one.position,
     )
 
 

@@ -19,8 +19,9 @@ CONVERSATION_ID: Json = {
 ONE_LINE: Json = {"format": "one-line", "description": "printable characters, in one line"}
 CLIENT_ID: Json = {"minLength": 1, "maxLength": CLIENT_MESSAGE_ID_CHARS_MAX}
 _STATE = f"({'|'.join(STATES_OF_TASKS)})"
-STATES: Json = {"pattern": f"^ *{_STATE} *(, *{_STATE} *)*$"}
+STATES: Json = {"pattern": f"^ *{_STATE} *(, *{_STATE} *)*$", "maxLength": 200}
 """Of tasks, where a query takes several; other states are an enumeration already."""
+TIME: Json = {"format": "date-time"}
 MODE: Json = {"enum": [name for name in MODES if name not in INTERNAL_MODES]}
 FIELDS: dict[tuple[str, str], Json] = {
     ("ChatBody", "message"): SAID,
@@ -73,6 +74,8 @@ QUERY: dict[str, Json] = {
     "status": STATES,
     "task": {"format": "uuid"},
     "task_id": {"format": "uuid"},
+    "since": TIME,
+    "until": TIME,
 }
 """Of parameters, by their names."""
 

@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, delete, get, patch, post
-from litestar.exceptions import NotFoundException
+from litestar import Response, Router, delete, get, patch, post
 from litestar.params import Parameter
 
 from app.api.capabilities import Capability, capabilities
+from app.api.past import AsOfText, headers, moment_of, no_conversation
 from app.api.portal_wire import Ended
 from app.api.services import Services
 from app.api.turns import follow
@@ -20,7 +20,7 @@ from app.core.texts import Locale, text
 from app.runs.accept import Accepted
 from app.runs.quotas import charge_of
 from app.runs.sessions import Sessions
-from projections import conversations, transcript
+from projections import conversations, past_reads, transcript
 
 VIEWS = ("conversations", "transcript", "tasks", "sessions")
 LIFTED = (
@@ -191,13 +191,24 @@ async def read_conversation(
     owner: str,
     conversation_id: str,
     limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
-) -> Detail:
-    await caught_up(services)
-    locale: Locale = services.options.locale
-    row = await conversations.get(services.reads, owner, conversation_id)
+    as_of: AsOfText = None,
+) -> Response[Detail]:
+    """With `as_of` also what was deleted since: the log keeps it. 400 for a moment that cannot be read or is to come,
+    404 where the conversation was not there then."""
+    if as_of is None:
+        row = await _demand(services, owner, conversation_id)
+        page = await transcript.page(services.reads, owner, conversation_id, limit=limit)
+        return Response(_detail(services, row, page))
+    moment = await moment_of(services, owner, conversation_id, as_of)
+    row = await past_reads.conversation_at(services.reads, moment)
     if row is None:
-        raise NotFoundException(text("no_conversation", locale, id=conversation_id[:80]))
-    page = await transcript.page(services.reads, owner, conversation_id, limit=limit)
+        raise no_conversation(services, conversation_id)
+    page = await past_reads.page_at(services.reads, moment, limit=limit)
+    return Response(_detail(services, row, page), headers=headers(moment))
+
+
+def _detail(services: Services, row: conversations.Conversation, page: transcript.Page) -> Detail:
+    locale: Locale = services.options.locale
     return Detail(
         row.conversation_id,
         row.shown_title(locale),
@@ -228,7 +239,7 @@ async def _demand(services: Services, owner: str, conversation_id: str) -> conve
     await caught_up(services)
     row = await conversations.get(services.reads, owner, conversation_id)
     if row is None:
-        raise NotFoundException(text("no_conversation", services.options.locale, id=conversation_id[:80]))
+        raise no_conversation(services, conversation_id)
     return row
 
 
@@ -237,10 +248,7 @@ async def _demand(services: Services, owner: str, conversation_id: str) -> conve
 )
 async def delete_conversation(services: Services, principal: Principal, conversation_id: str) -> Deleted:
     """A deletion is an event: the views forget, the log keeps."""
-    locale = services.options.locale
-    await caught_up(services)
-    if await conversations.get(services.reads, principal.user_id, conversation_id) is None:
-        raise NotFoundException(text("no_conversation", locale, id=conversation_id[:80]))
+    await _demand(services, principal.user_id, conversation_id)
     appended = await services.conversations.delete(principal.user_id, conversation_id)
     if appended is not None:
         await services.views.wait_for(appended.last_position, VIEW_SECONDS_MAX, *VIEWS)

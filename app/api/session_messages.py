@@ -12,6 +12,7 @@ from litestar.params import Parameter
 from msgspec import Meta
 
 from app.api.fallbacks import Fallback
+from app.api.past import AsOfText, headers, moment_of
 from app.api.portal import caught_up
 from app.api.portal_wire import Ended
 from app.api.services import Services
@@ -26,7 +27,7 @@ from app.runs.refused import MessageMalformed
 from app.runs.sessions import SessionUnknown
 from app.transfer.adding import MESSAGES_MAX, Added, add_messages
 from app.transfer.openai_messages import OpenAIMessages
-from projections import conversations, transcript
+from projections import conversations, past_reads, transcript
 from projections.sessions import Session
 
 HISTORY_BYTES_MAX = 64 * 1024 * 1024
@@ -105,10 +106,20 @@ async def read_messages(
     session_id: str,
     limit: Annotated[int, Parameter(ge=1, le=1000)] = 50,
     offset: Annotated[int, Parameter(ge=0, le=2**31)] = 0,
-) -> list[ShownMessage]:
-    session = await find_session(services, owner, session_id)
-    found = await transcript.listed(services.reads, owner, session_id, limit=limit, offset=offset)
-    return [_message(session, one) for one in found]
+    as_of: AsOfText = None,
+) -> Response[list[ShownMessage]]:
+    """With `as_of` also what was deleted since: the log keeps it. 400 for a moment that cannot be read or is to come,
+    404 where the session was not there then."""
+    if as_of is None:
+        session = await find_session(services, owner, session_id)
+        found = await transcript.listed(services.reads, owner, session_id, limit=limit, offset=offset)
+        return Response([_message(session_id, session.agent_name, one) for one in found])
+    moment = await moment_of(services, owner, session_id, as_of)
+    agent = await past_reads.agent_at(services.reads, moment)
+    if agent is None:
+        raise SessionUnknown(id=session_id[:80])
+    found = await past_reads.listed_at(services.reads, moment, limit=limit, offset=offset)
+    return Response([_message(session_id, agent, one) for one in found], headers=headers(moment))
 
 
 @post(
@@ -155,15 +166,21 @@ async def add_openai_messages(
     summary="The whole session as the openai client takes it for messages",
 )
 async def read_openai_messages(
-    services: Services, owner: str, session_id: str
+    services: Services, owner: str, session_id: str, as_of: AsOfText = None
 ) -> Response[list[dict[str, Any]]]:
     """Every tool call with its result right behind it, also where there is none yet. Of any other conversation, an
-    imported one above all, too. At most 64 MiB."""
-    await caught_up(services)
-    if await conversations.get(services.reads, owner, session_id) is None:
+    imported one above all, too. At most 64 MiB. `as_of` as for the session's messages."""
+    moment = None if as_of is None else await moment_of(services, owner, session_id, as_of)
+    if moment is None:
+        await caught_up(services)
+        known = await conversations.get(services.reads, owner, session_id)
+    else:
+        known = await past_reads.conversation_at(services.reads, moment)
+    if known is None:
         raise SessionUnknown(id=session_id[:80])
     folded, size_bytes = OpenAIMessages(), 0
-    async for recorded in services.log.reader.all_of(streams.conversation(owner, session_id)):
+    until = 2**62 if moment is None else moment.offset
+    async for recorded in services.log.reader.all_of(streams.conversation(owner, session_id), until=until):
         size_bytes += (
             len(recorded.payload) if recorded.type.startswith(("message.", "model.", "tool.")) else 0
         )
@@ -173,7 +190,7 @@ async def read_openai_messages(
             )
         folded.add(recorded)
     body = msgspec.json.encode(folded.messages())
-    return Response(body, media_type=MediaType.JSON)  # pyright: ignore[reportReturnType]
+    return Response(body, media_type=MediaType.JSON, headers=headers(moment))  # pyright: ignore[reportReturnType]
 
 
 async def _add(
@@ -187,7 +204,7 @@ async def _add(
     added = await add_messages(services.log, principal.user_id, session_id, messages, client_id=client_id)
     await caught_up(services)
     found = await transcript.added(services.reads, principal.user_id, session_id, added.message_ids)
-    return [_message(session, one) for one in found], added
+    return [_message(session_id, session.agent_name, one) for one in found], added
 
 
 def _openai(data: PostedMessage) -> msgspec.Raw:
@@ -246,17 +263,17 @@ def _answer(session: Session, accepted: Accepted, ended: Ended) -> Answer:
     )
 
 
-def _message(session: Session, message: transcript.Message) -> ShownMessage:
+def _message(session_id: str, agent_name: str, message: transcript.Message) -> ShownMessage:
     metadata = message.metadata
     by_agent = message.role == "assistant" and "task_id" in metadata
     return ShownMessage(
         message.id,
-        session.session_id,
+        session_id,
         message.role,
         message.content,
         message.timestamp,
         metadata.get("tool_call_id"),
-        metadata.get("agent") or (session.agent_name if by_agent else None),
+        metadata.get("agent") or (agent_name if by_agent else None),
         metadata.get("name"),
         metadata.get("refusal"),
         metadata,

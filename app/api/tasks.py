@@ -4,11 +4,12 @@ from datetime import datetime
 from typing import Annotated, Any
 
 import msgspec
-from litestar import Router, get, post
+from litestar import Response, Router, get, post
 from litestar.exceptions import ClientException
 from litestar.params import Parameter
 from msgspec import Meta
 
+from app.api.past import AsOfText, headers, moment_of, task_as_of
 from app.api.portal import caught_up
 from app.api.requests import demand_task
 from app.api.services import Services
@@ -21,7 +22,7 @@ from app.runs.accept import Accepted
 from app.runs.given import given_with
 from app.runs.quotas import charge_of
 from app.runs.record import read_events
-from projections import tasks
+from projections import past_reads, tasks
 from projections.tasks import InvalidTaskCursor, Status, TaskMetadata, TaskOutput
 from projections.tasks_reads import STATES
 
@@ -106,8 +107,10 @@ async def list_tasks(
     conversation_id: str | None = None,
     limit: Annotated[int, Parameter(ge=1, le=LIST_MAX)] = 50,
     cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before")] = None,
-) -> TaskPage:
-    """Those that match all that is asked for. 400 for an unknown status or a cursor that cannot be read."""
+    as_of: AsOfText = None,
+) -> Response[TaskPage]:
+    """Those that match all that is asked for. 400 for an unknown status or a cursor that cannot be read. With `as_of`
+    those of one conversation (`conversation_id`), each as it was then."""
     wanted = _states(status or [], services.options.locale)
     owner = storable(owner)
     if conversation_id is not None:
@@ -116,25 +119,41 @@ async def list_tasks(
         before = tasks.parse_cursor(cursor) if cursor else None
     except InvalidTaskCursor as error:
         raise ClientException(f"cursor: {error}") from None
-    await caught_up(services)
-    found = await tasks.list_by_owner(
-        services.reads,
-        owner,
-        status=wanted,
-        agent_name=None if agent_name is None else storable(agent_name),
-        conversation_id=conversation_id,
-        limit=limit + 1,
-        before=before,
-    )
+    agent = None if agent_name is None else storable(agent_name)
+    moment = None
+    if as_of is None:
+        await caught_up(services)
+        found = await tasks.list_by_owner(
+            services.reads,
+            owner,
+            status=wanted,
+            agent_name=agent,
+            conversation_id=conversation_id,
+            limit=limit + 1,
+            before=before,
+        )
+    elif conversation_id is None:
+        raise ClientException(text("as_of_alone", services.options.locale))
+    else:
+        moment = await moment_of(services, owner, conversation_id, as_of)
+        found = await past_reads.tasks_at(
+            services.reads, moment, status=wanted, agent_name=agent, limit=limit + 1, before=before
+        )
     more = str(found[limit - 1].cursor) if len(found) > limit else None
-    return TaskPage([shown_task(row) for row in found[:limit]], more)
+    return Response(TaskPage([shown_task(row) for row in found[:limit]], more), headers=headers(moment))
 
 
 @get("/{task_id:str}", summary="A task's record")
-async def read_task(services: Services, principal: Principal, task_id: str) -> ShownTask:
-    """404 for a task that is unknown or somebody else's; admins and auditors see everybody's."""
+async def read_task(
+    services: Services, principal: Principal, task_id: str, as_of: AsOfText = None
+) -> Response[ShownTask]:
+    """404 for a task that is unknown or somebody else's; admins and auditors see everybody's. With `as_of` as it was at
+    a moment of its conversation, also where it was deleted since; 404 where it had not been requested yet."""
+    if as_of is not None:
+        task, moment = await task_as_of(services, principal, task_id, as_of)
+        return Response(shown_task(task), headers=headers(moment))
     await caught_up(services)
-    return shown_task(await demand_task(services, principal, task_id))
+    return Response(shown_task(await demand_task(services, principal, task_id)))
 
 
 @post("/", status_code=201, summary="Start a task without a socket")

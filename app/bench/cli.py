@@ -12,7 +12,20 @@ import msgspec
 from rich.console import Console
 
 from app.api.sockets import SOCKETS_PER_USER_MAX
-from app.bench import append, fanout, fold, load, metrics, reconnect, replay, sessions, steps, storage, team
+from app.bench import (
+    append,
+    fanout,
+    fold,
+    load,
+    metrics,
+    past,
+    reconnect,
+    replay,
+    sessions,
+    steps,
+    storage,
+    team,
+)
 from app.bench.ground import Ground, open_ground
 from app.bench.measure import Row
 from app.bench.table import Report, print_table, this_machine, write_markdown
@@ -34,6 +47,7 @@ BENCHMARKS: dict[str, Benchmark] = {
     "team": team.measure,
     "sessions": sessions.measure,
     "metrics": metrics.measure,
+    "past": past.measure,
     "load": load.measure,
 }
 
@@ -71,9 +85,9 @@ def bench_command(
 ) -> None:
     """Measure, as ratios against baselines of the same run. It takes a few minutes; use an idle machine.
 
-    NAME: append, replay, fanout, reconnect, projections, storage, steps, team, sessions, metrics, load; none
-    means all. Runs on fresh databases of the server that DATABASE_URL names (its role has to be allowed to create databases),
-    else on an embedded server.
+    NAME: append, replay, fanout, reconnect, projections, storage, steps, team, sessions, metrics, past, load; none
+    means all. Runs on fresh databases of the server that DATABASE_URL names (its role has to be allowed to create
+    databases), else on an embedded server.
     """
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

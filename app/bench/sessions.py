@@ -30,9 +30,9 @@ SELECT $1, gen_random_uuid()::text, 'agent-' || n % 7, CASE WHEN n % 10 = 0 THEN
 FROM generate_series(1, $2::int) n, LATERAL (SELECT timestamptz '2026-01-01' + n * interval '7 s' AS at) t
 """
 _CONVERSATIONS = """
-INSERT INTO conversations (owner, conversation_id, title, given_title, titled, is_board, message_count, head,
-    created_at, updated_at, open_tasks)
-SELECT owner, conversation_id, 'a title of a session', '', true, false, 2, 6, created_at, updated_at, '{}'
+INSERT INTO conversations (owner, conversation_id, title, given_title, titled, is_board, message_count,
+    first_offset, head, created_at, updated_at, open_tasks)
+SELECT owner, conversation_id, 'a title of a session', '', true, false, 2, 1, 6, created_at, updated_at, '{}'
 FROM sessions WHERE owner = $1
 """
 

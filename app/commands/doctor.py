@@ -89,7 +89,8 @@ def _offsets(connection: Connection) -> Iterator[Finding]:
 
 def _views(connection: Connection) -> Iterator[Finding]:
     rows = connection.execute(
-        "SELECT c.name, p.position - c.position FROM projection_checkpoints c JOIN partitions p USING (partition)"
+        "SELECT c.name, sum(p.position - c.position)::bigint FROM projection_checkpoints c "
+        "JOIN partitions p USING (partition) GROUP BY c.name ORDER BY c.name"
     ).fetchall()
     for name, behind in rows:
         yield Finding(

@@ -27,6 +27,18 @@ TEXTS: dict[str, tuple[str, str]] = {
         "until and as_of both say where the range ends; send one of them.",
         "until 和 as_of 都指定范围的终点，请只发送其中一个。",
     ),
+    "position_unknown": (
+        "There is no position {given} in the log (yet).",
+        "日志中（尚）没有位置 {given}。",
+    ),
+    "as_of_of_all": (
+        "as_of={given!r} is of one conversation or one part of the log; send a time here.",
+        "as_of={given!r} 只属于某个对话或日志的一部分；此处请发送时间。",
+    ),
+    "as_of_alone": (
+        "as_of needs conversation_id here: a list of the past is one of a conversation.",
+        "此处 as_of 需要 conversation_id：过去的列表只能是某个对话的。",
+    ),
     "group_one": (
         "{given} together are not counted; narrow the metrics by one of them, or list the experiences.",
         "不按 {given} 的组合计数；请只按其中一项筛选指标，或列出经验记录。",

@@ -166,6 +166,11 @@ async def test_metrics_count_what_has_ended(people: dict[str, httpx.AsyncClient]
     assert after["figures"]["success_rate"] == after["figures"]["succeeded"] / after["figures"]["runs"]
     past = await asked(eve, "metrics", period="7d", as_of=before["until"])
     assert past["figures"] == before["figures"]
+    position = (await asked(eve, "experiences", limit=1))["experiences"][0]["position"]
+    last = {"as_of": f"position:{position - 1}", "period": "7d"}
+    assert (await asked(eve, "metrics", **last))["figures"]["runs"] == after["figures"]["runs"] - 1
+    (before_last,) = (await asked(eve, "experiences", limit=1, as_of=last["as_of"]))["experiences"]
+    assert before_last["position"] < position
     mine = await asked(ana, "metrics")
     assert mine["figures"]["runs"] == len(await newest(ana, limit=200))
     narrowed = await asked(eve, "metrics", period="30d", mode="nothing")
@@ -181,6 +186,9 @@ async def test_metrics_count_what_has_ended(people: dict[str, httpx.AsyncClient]
         ({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "is no range"),
         ({"since": "1900-01-01T00:00:00Z"}, "is no range"),
         ({"until": "2026-01-01T00:00:00Z", "as_of": "2026-01-01T00:00:00Z"}, "send one of them"),
+        ({"as_of": "position:99999999"}, "no position 99999999"),
+        ({"as_of": "offset:3"}, "send a time here"),
+        ({"as_of": "once"}, "is not a moment"),
         ({"zone": "Mars/Base"}, "no time zone 'Mars/Base'"),
         ({"agent": "a", "mode": "b"}, "agent, mode together"),
         ({"by": "owner"}, "by"),

@@ -4,7 +4,7 @@ import psycopg
 import pytest
 
 from app.core import events as ev
-from projections import ALL, conversations, tasks
+from projections import ALL, conversations, experiences, tasks
 from projections.checking import Difference, check, check_all
 from projections.runner import ProjectionRunner
 from tests.support.projected import Book, requested, task, write
@@ -60,6 +60,34 @@ def test_a_row_changed_by_hand_is_found_and_named(
         difference.kind,
         sorted(difference.columns),
     )
+
+
+@pytest.mark.parametrize(
+    ("statement", "table", "kind"),
+    [
+        (
+            "DELETE FROM experience_sums WHERE grain = 'day' AND dimension = 'agent'",
+            "experience_sums",
+            "missing",
+        ),
+        (
+            "UPDATE experience_durations SET runs = runs + 1 WHERE grain = 'day' AND dimension = 'agent'",
+            "experience_durations",
+            "changed",
+        ),
+    ],
+)
+def test_a_sum_changed_by_hand_is_found_named_and_repaired(
+    folded: str, statement: str, table: str, kind: str
+) -> None:
+    """The tables beside a view are checked and rebuilt with it."""
+    with psycopg.connect(folded, autocommit=True) as connection:
+        connection.execute(statement.encode())
+    (shown,) = check(folded, experiences.PROJECTION).shown
+    assert (shown.table, shown.kind) == (table, kind)
+    assert (shown.key["dimension"], shown.key["value"]) == ("agent", "assistant")
+    ProjectionRunner(folded).rebuild("experiences")
+    assert check(folded, experiences.PROJECTION).fine
 
 
 def test_a_view_that_is_behind_is_compared_where_it_is(folded: str) -> None:

@@ -16,8 +16,9 @@ schemathesis.openapi.format("one-line", st.text(PRINTABLE, max_size=200))
 schemathesis.openapi.format(
     "conversation-id", st.text(PRINTABLE.filter(lambda one: one != "/"), min_size=1, max_size=200)
 )
-GIVEN_OUT = ("cursor", "after")
-"""Only the server knows which cursors there are."""
+GIVEN_OUT = ("cursor", "after", "as_of")
+"""Only the server knows which cursors there are, and moments."""
+GROUPS = ("agent", "skill", "mode", "model", "department", "task_type")
 
 
 @schemathesis.hook
@@ -32,8 +33,18 @@ def before_call(context: HookContext, case: Case, kwargs: dict[str, object]) -> 
     for name in GIVEN_OUT:
         if isinstance(query.get(name), str):
             del query[name]
+    _make_sense(case.path, query)
     if isinstance(case.body, dict):
         _make_good(case.path, case.body)
+
+
+def _make_sense(path: str, query: dict[str, Any]) -> None:
+    """A range begins before it ends, a time zone is one, and metrics are of one group at most."""
+    good = {"since": "2026-01-01T00:00:00Z", "until": "2026-02-01T00:00:00Z", "zone": "Asia/Shanghai"}
+    query.update({name: value for name, value in good.items() if name in query})
+    named = [name for name in GROUPS if name in query] if path.endswith("/evolution/metrics") else []
+    for name in named[1:]:
+        del query[name]
 
 
 def _make_good(path: str, body: dict[str, Any]) -> None:
