@@ -4,6 +4,7 @@
 `nodes`: two logs for a module's property tests. `make_event`: an event. `show_table`: for the end of the output.
 """
 
+import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 
 import hypothesis
@@ -13,10 +14,19 @@ from app.log.log import Log, open_log
 from tests.support import events
 from tests.support.databases import TestServer, running_server
 from tests.support.nodes import Nodes, running_nodes
+from tests.support.scratch import keep_in_memory
 
 # Databases and other processes take their time, so a single example has no deadline.
 hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=50, print_blob=True)
 hypothesis.settings.load_profile("minutebook")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        return
+    folder = keep_in_memory()
+    if folder is not None:
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
 
 
 LONGEST = "test_kills.py"
