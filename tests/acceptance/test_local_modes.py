@@ -19,7 +19,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("DATABASE_URL", raising=False)
         folder = tmp_path_factory.mktemp("modes")
-        limits = {"run_timeout_seconds": "25", "max_steps": "4"}
+        limits = {"run_timeout_seconds": "25", "max_steps": "4", "local_max_tokens": "64"}
         with running_service(folder, model="local", fetch="false", **limits) as running:
             yield running
 

@@ -240,9 +240,9 @@ def test_an_unknown_skill_is_a_clear_error(message: str, name: str, rest: str) -
     "message", ["hi " * 26, "哈" * 80, "hi" * 40, "~" * 80, "good " * 16, "x" * 1_000_000]
 )
 def test_deciding_takes_no_time(message: str) -> None:
-    began = time.perf_counter()
+    began = time.thread_time()
     is_small_talk(message)
     is_small_talk(message[:79] + "x")
     route(f"@board:{message[:20_000]}", agent="a")
     route(f"@board:{message[:20_000].replace(' ', ',')}", agent="a")
-    assert time.perf_counter() - began < 0.05
+    assert time.thread_time() - began < 0.05
