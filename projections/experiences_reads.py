@@ -1,6 +1,5 @@
 """Reading experiences: lists with filters, one, and those that were added behind a cursor."""
 
-import base64
 from collections.abc import Mapping
 from datetime import datetime
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from uuid import UUID
 
 from psycopg_pool import AsyncConnectionPool
 
+from projections import page_cursors
 from projections.experience_texts import terms_of
 from projections.experiences import Experience, Outcome
 from projections.tables import fetch_rows
@@ -29,8 +29,7 @@ class Cursor(NamedTuple):
     id: UUID
 
     def __str__(self) -> str:
-        plain = f"{self.ended_at.isoformat()}~{self.id}"
-        return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+        return page_cursors.encoded(self.ended_at, self.id)
 
 
 class ToldExperience(Experience, frozen=True, kw_only=True):
@@ -62,20 +61,11 @@ class Wanted(NamedTuple):
 
 def parse_cursor(text: str) -> Cursor:
     """The cursor whose `str` this is. Raises `InvalidExperienceCursor`."""
-    wrong = InvalidExperienceCursor(
-        f"cursor={text[:40]!r} is not a cursor; send the one of the page before, or none"
-    )
-    if len(text) > CURSOR_CHARS_MAX:
-        raise wrong
     try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
-        ended_at, _, experience_id = plain.partition("~")
-        cursor = Cursor(datetime.fromisoformat(ended_at), UUID(experience_id))
+        ended_at, experience_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
+        return Cursor(ended_at, UUID(experience_id))
     except ValueError:
-        raise wrong from None
-    if cursor.ended_at.tzinfo is None:
-        raise wrong
-    return cursor
+        raise InvalidExperienceCursor(page_cursors.refusal(text)) from None
 
 
 _JOINED = "FROM experiences e JOIN experience_texts t USING (id)"

@@ -11,7 +11,7 @@ result is appended under the lease: a node that was frozen, and lost it, puts no
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import psycopg
 import structlog
@@ -24,7 +24,7 @@ from app.log.errors import LeaseLost, LogError
 from app.log.log import Log
 from projections.gentle import GentleCheck, NotNow, run_gently
 from projections.projection import AnyProjection
-from projections.reads import ReadPool, ViewsUnavailable, read_one
+from projections.reads import ReadPool, ViewsUnavailable, now
 from projections.verdicts import Verdicts, as_event
 
 LEASE = named_id("scheduled check")
@@ -117,10 +117,10 @@ class CheckSchedule:
     async def _waits(self) -> dict[str, float]:
         """Seconds until each is due, without those that are left alone."""
         found = await self._verdicts.caught_up()
-        now, loop_now = await self._database_time(), asyncio.get_running_loop().time()
+        at, loop_now = await now(self._reads), asyncio.get_running_loop().time()
         self._resting = {name: until for name, until in self._resting.items() if until > loop_now}
         return {
-            one.name: (found[one.name].checked_at + self._every - now).total_seconds()
+            one.name: (found[one.name].checked_at + self._every - at).total_seconds()
             if one.name in found
             else float("-inf")
             for one in self._projections
@@ -130,12 +130,6 @@ class CheckSchedule:
     async def _seconds_to_next(self) -> float:
         seconds = min((await self._waits()).values(), default=LOOK_SECONDS_MAX)
         return min(max(seconds, LOOK_SECONDS_MIN), LOOK_SECONDS_MAX)
-
-    async def _database_time(self) -> datetime:
-        row = await read_one(self._reads, b"SELECT clock_timestamp()", ())
-        if row is None:
-            raise ViewsUnavailable("the database does not tell the time; try again")
-        return row[0]
 
     async def _look_forever(self) -> None:
         while True:

@@ -4,7 +4,6 @@ Title and number of messages are those of the conversation. A page and the count
 costs the same wherever in it the page lies, and counting 100 000 sessions takes milliseconds.
 """
 
-import base64
 from datetime import datetime
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.core import titles
 from app.core.texts import Locale
+from projections import page_cursors
 from projections.reads import read_one
 from projections.sessions import Session, Status
 from projections.tables import fetch_rows
@@ -37,8 +37,7 @@ class Cursor(NamedTuple):
     session_id: str
 
     def __str__(self) -> str:
-        plain = f"{self.updated_at.isoformat()}~{self.session_id}"
-        return base64.urlsafe_b64encode(plain.encode()).decode().rstrip("=")
+        return page_cursors.encoded(self.updated_at, self.session_id)
 
 
 class ShownSession(Session, frozen=True, gc=False):
@@ -60,20 +59,13 @@ class ShownSession(Session, frozen=True, gc=False):
 
 def parse_cursor(text: str) -> Cursor:
     """The cursor whose `str` this is. Raises `InvalidSessionCursor`."""
-    wrong = InvalidSessionCursor(
-        f"cursor={text[:40]!r} is not a cursor; send the one of the page before, or none"
-    )
-    if len(text) > CURSOR_CHARS_MAX:
-        raise wrong
     try:
-        plain = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True).decode()
-        updated_at, _, session_id = plain.partition("~")
-        cursor = Cursor(datetime.fromisoformat(updated_at), session_id)
+        updated_at, session_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
     except ValueError:
-        raise wrong from None
-    if cursor.updated_at.tzinfo is None or not session_id or "\0" in session_id:
-        raise wrong
-    return cursor
+        raise InvalidSessionCursor(page_cursors.refusal(text)) from None
+    if not session_id or "\0" in session_id:
+        raise InvalidSessionCursor(page_cursors.refusal(text))
+    return Cursor(updated_at, session_id)
 
 
 async def get(pool: AsyncConnectionPool, owner: str, session_id: str) -> ShownSession | None:

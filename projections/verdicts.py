@@ -5,7 +5,6 @@ a check ──► Checked ──as_event──► log ──► the newest Verdi
 
 import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -18,6 +17,7 @@ from app.core.admin_events import ProjectionChecked
 from app.core.envelope import Recorded
 from app.core.streams import ADMIN
 from app.log.errors import LogError
+from app.log.keep_up import keep_up
 from app.log.log import Log
 from app.log.read import PAGE_EVENTS_MAX, newest_first
 from app.log.sql import statement
@@ -25,8 +25,6 @@ from projections.checking import Checked, Difference
 from projections.pages import connect
 from projections.projection import AnyProjection, event_types
 
-HEARTBEAT_SECONDS = 15.0
-RETRY_SECONDS = 1.0
 (_TYPE,) = event_types(ProjectionChecked)
 
 logger = structlog.get_logger(__name__)
@@ -155,14 +153,7 @@ class Verdicts:
         return self.found
 
     async def _follow(self) -> None:
-        with self._log.wakeups.signal(ADMIN) as signal:
-            while True:
-                signal.clear()  # before reading: a wake-up during it must not be forgotten
-                wait_seconds = HEARTBEAT_SECONDS
-                try:
-                    await self.caught_up()
-                except LogError as error:
-                    logger.warning("verdicts_not_read", error=str(error))
-                    wait_seconds = RETRY_SECONDS
-                with suppress(TimeoutError):
-                    await signal.wait(wait_seconds)
+        def failed(error: LogError) -> None:
+            logger.warning("verdicts_not_read", error=str(error))
+
+        await keep_up(self._log.wakeups, ADMIN, self.caught_up, failed)

@@ -114,6 +114,17 @@ async def end_of(services: Services, as_of: str) -> tuple[datetime, int | None]:
             raise ClientException(text("as_of_of_all", locale, given=as_of[:40]))
 
 
+async def asked_end(
+    services: Services, until: str | None, as_of: str | None
+) -> tuple[datetime | None, int | None]:
+    """Where the caller has it end; None where nothing is said. Raises 400."""
+    if until is not None and as_of is not None:
+        raise ClientException(text("range_twice", services.options.locale))
+    if as_of is not None:
+        return await end_of(services, as_of)
+    return (None if until is None else moment("until", until, services.options.locale)), None
+
+
 async def range_of(
     services: Services, period: Period, since: str | None, until: str | None, as_of: str | None
 ) -> Range:
@@ -121,14 +132,9 @@ async def range_of(
 
     Raises 400.
     """
-    locale, position = services.options.locale, None
-    if until is not None and as_of is not None:
-        raise ClientException(text("range_twice", locale))
-    if until is not None:
-        end = moment("until", until, locale)
-    elif as_of is not None:
-        end, position = await end_of(services, as_of)
-    else:
+    locale = services.options.locale
+    end, position = await asked_end(services, until, as_of)
+    if end is None:
         end = await now(services.reads) + timedelta(microseconds=1)
     begin = moment("since", since, locale) if since is not None else end - PERIODS[period]
     if not begin < end or end - begin > timedelta(days=RANGE_DAYS_MAX):
@@ -169,12 +175,7 @@ async def list_experiences(
         "error_class": error_class,
         "outcome": outcome,
     }
-    end = moment("until", until, locale) if until is not None else None
-    position = None
-    if as_of is not None:
-        if end is not None:
-            raise ClientException(text("range_twice", locale))
-        end, position = await end_of(services, as_of)
+    end, position = await asked_end(services, until, as_of)
     wanted = Wanted(
         seen_by(services, principal, owner_),
         moment("since", since, locale) if since is not None else None,

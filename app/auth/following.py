@@ -2,17 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from contextlib import suppress
 
 import structlog
 
 from app.auth.directory import Directory
 from app.core.streams import ADMIN
 from app.log.errors import LogError
+from app.log.keep_up import keep_up
 from app.log.log import Log
-
-HEARTBEAT_SECONDS = 15.0
-RETRY_SECONDS = 1.0
 
 logger = structlog.get_logger(__name__)
 
@@ -74,14 +71,7 @@ class FollowedDirectory:
         return directory
 
     async def _follow(self) -> None:
-        with self.log.wakeups.signal(ADMIN) as signal:
-            while True:
-                signal.clear()  # before reading: a wake-up during it must not be forgotten
-                wait_seconds = HEARTBEAT_SECONDS
-                try:
-                    await self.caught_up()
-                except LogError as error:
-                    logger.warning("directory_not_read", error=str(error))
-                    wait_seconds = RETRY_SECONDS
-                with suppress(TimeoutError):
-                    await signal.wait(wait_seconds)
+        def failed(error: LogError) -> None:
+            logger.warning("directory_not_read", error=str(error))
+
+        await keep_up(self.log.wakeups, ADMIN, self.caught_up, failed)
