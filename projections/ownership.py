@@ -92,15 +92,19 @@ class Ownership:
         self._now = now
         (self._since,) = connection.execute(_ME).fetchone() or (None,)
         self._owned: frozenset[Place] = frozenset()
+        self._alone = False
         self._look_at = 0.0
         self.trailing = False
 
     def owned(self) -> frozenset[Place]:
-        """The places that are this worker's now. Asks the database where its own lease needs renewal, or where others
-        are at work. Afterwards `trailing` says whether others have something to fold. Raises `psycopg.Error`."""
+        """The places that are this worker's now. Asks the database where its own lease needs renewal, or, at most every
+        10 ms, where others are at work. Afterwards `trailing` says whether others have something to fold, or may have:
+        then ask again after these 10 ms. Raises `psycopg.Error`."""
         now = self._now()
         if now >= self._look_at:
             self._look(now)
+        elif not self._alone:
+            self.trailing = True  # something may have been written since, and what is nobody's yet is to be claimed
         return self._owned
 
     def release(self) -> None:
@@ -125,6 +129,6 @@ class Ownership:
         if claim and behind:
             claimed = self._connection.execute(_CLAIM, (claim, self._since, self._lease_seconds))
             self._owned = frozenset((name, partition) for name, partition in claimed.fetchall())
+        self._alone = {one.place for one in found if one.name in running} <= self._owned
         self.trailing = not behind <= self._owned
-        soon = self.trailing or not self._owned
-        self._look_at = now + (TRAILING_SECONDS if soon else self._lease_seconds / 3)
+        self._look_at = now + (self._lease_seconds / 3 if self._alone else TRAILING_SECONDS)

@@ -135,7 +135,7 @@ class Session:
 
     @property
     def trailing(self) -> bool:
-        """Whether other workers have something to fold."""
+        """Whether other workers have something to fold, or may have: advance again after `TRAILING_SECONDS`."""
         return self._ownership is not None and self._ownership.trailing
 
     def _owned(self) -> frozenset[Place] | None:

@@ -10,7 +10,7 @@ import pytest
 from app.core import events as ev
 from projections import tasks
 from projections.checkpoints import Checkpoints, retry
-from projections.ownership import Ownership
+from projections.ownership import TRAILING_SECONDS, Ownership
 from projections.pages import connect
 from projections.projection import Poison
 from projections.runner import ProjectionRunner
@@ -57,6 +57,21 @@ def test_only_one_of_two_workers_has_it_and_the_other_trails(dsn: str) -> None:
         assert (first.owns(), second.owns()) == (True, False)
         assert (first.ownership.trailing, second.ownership.trailing) == (False, True)
         assert (first.owns(), second.owns()) == (True, False)
+
+
+@pytest.mark.parametrize("other", [False, True])
+def test_what_is_written_right_after_a_look_is_not_forgotten(dsn: str, other: bool) -> None:
+    """A wake-up comes once: one that finds nothing because it must not look yet has to come back."""
+    with workers(dsn) as (first, second):
+        assert not first.owns()
+        assert not first.ownership.trailing, "it has seen the end of the log"
+        one_event(dsn)
+        if other:
+            assert second.owns()
+        assert not first.ownership.owned(), "it looked at this very moment"
+        assert first.ownership.trailing
+        first.clock += TRAILING_SECONDS
+        assert (PLACE in first.ownership.owned(), first.ownership.trailing) == (not other, other)
 
 
 def test_the_other_takes_over_when_the_connection_has_gone(dsn: str) -> None:
