@@ -104,7 +104,8 @@ class Ownership:
         if now >= self._look_at:
             self._look(now)
         elif not self._alone:
-            self.trailing = True  # something may have been written since, and what is nobody's yet is to be claimed
+            # Something may have been written since, and what is nobody's yet is to be claimed.
+            self.trailing = True
         return self._owned
 
     def release(self) -> None:

@@ -7,7 +7,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import asyncpg
@@ -22,30 +21,25 @@ from tests.kills.meeting_checks import check_meetings
 from tests.kills.minutes import Row, difference, minutes, unknown
 from tests.kills.report import Report, takeovers
 from tests.kills.scenarios import Scenario
-from tests.kills.trap import Moment
+from tests.kills.trap import Target
 
 RUN_SECONDS_MAX = 90.0
 TAKEOVER_SECONDS_MAX = LEASE_SECONDS + 5.0
 LOAD = 4
 """Conversations at once."""
 KILLS_OF_A_RUN = 3
+TARGETS_OF_A_RUN = 8
 APPENDS_UNDER_LOAD_MAX = 40
 SECONDS_UNDER_LOAD_MAX = 0.7
 
 Job = Callable[[Lane], Awaitable[object]]
 
 
-class Target(msgspec.Struct, frozen=True):
-    """The `nth` append to the conversation from its beginning, or from the restart; 0: none."""
-
-    nth: int = 0
-    moment: Moment = "before"
-
-
 class Reference(msgspec.Struct, frozen=True):
-    """How a scenario goes when nobody disturbs it. `forgotten`: the same where nobody knows what `once` calls did."""
+    """How a scenario goes when nobody disturbs it. `appends`: the numbers of the events with which they begin.
+    `forgotten`: the same where nobody knows what `once` calls did."""
 
-    appends: int
+    appends: list[int]
     tasks: int
     plain: list[list[Row]]
     forgotten: list[list[Row]]
@@ -85,21 +79,23 @@ class Harness:
     def targets(self, scenarios: Sequence[Scenario]) -> list[tuple[Scenario, Target]]:
         """Every append of every scenario, before and after."""
         return [
-            (scenario, Target(nth, moment))
+            (scenario, Target(nth, moment, of_run=True))
             for scenario in scenarios
-            for nth in range(1, self._references[scenario.name].appends + 1)
+            for nth in self._references[scenario.name].appends
             for moment in ("before", "after")
         ]
 
     async def kill_at(self, targets: Sequence[tuple[Scenario, Target]]) -> None:
-        """One kill each. A conversation of one run meets up to three of them, from its beginning to its end; what is
-        not met then, because the appends came otherwise, has a run of its own."""
+        """One kill each. A conversation meets up to eight of them, from its beginning to its end; what is not met then,
+        because the appends came otherwise, has a run of its own."""
         late: list[tuple[Scenario, Target]] = []
 
         async def kill_in_turn(scenario: Scenario, inside: Sequence[Target], lane: Lane) -> None:
-            met = await self._kill(scenario, in_turn(inside), lane)
-            if met:  # else it would be missed again
-                late.extend((scenario, target) for target in inside[met:])
+            unmet = await self._kill(scenario, inside, lane)
+            if len(inside) == 1:  # it would not be met again
+                self._report.missed += len(unmet)
+            else:
+                late.extend((scenario, target) for target in unmet)
 
         groups = self._grouped(targets)
         await self._in_lanes([partial(kill_in_turn, scenario, inside) for scenario, inside in groups])
@@ -111,9 +107,9 @@ class Harness:
         for name in dict.fromkeys(scenario.name for scenario, _ in targets):
             scenario = next(one for one, _ in targets if one.name == name)
             own = [target for one, target in targets if one.name == name]
-            size = KILLS_OF_A_RUN if self._references[name].tasks == 1 else 1
-            for first in range(0, len(own), size):
-                inside = sorted(own[first : first + size], key=lambda one: (one.nth, one.moment == "after"))
+            runs = math.ceil(len(own) / TARGETS_OF_A_RUN)
+            for first in range(runs):
+                inside = sorted(own[first::runs], key=lambda one: (one.nth, one.moment == "after"))
                 found.append((scenario, inside))
         self._dice.shuffle(found)
         return sorted(found, key=lambda group: group[0].settings, reverse=True)  # the few first
@@ -124,7 +120,7 @@ class Harness:
         while kills > 0:
             scenario = self._dice.choice(scenarios)
             targets = [self._chance(5) for _ in range(min(kills, KILLS_OF_A_RUN))]
-            jobs.append(partial(self._kill, scenario, targets))
+            jobs.append(partial(self._kill_by_turns, scenario, targets))
             kills -= len(targets)
         await self._in_lanes(jobs)
 
@@ -179,40 +175,45 @@ class Harness:
                 group.create_task(work(lane))
 
     async def _learn(self, scenario: Scenario, lane: Lane) -> None:
-        found: list[tuple[int, list[Recorded]]] = []
+        found: list[tuple[list[int], list[Recorded]]] = []
         for forgotten in (False, True) if scenario.once else (False,):
             await self._ready(lane, scenario)
-            run = self._begin(lane, scenario, [Target()], forgotten=forgotten)
+            run = self._begin(lane, scenario, [Target(of_run=True)], forgotten=forgotten)
             async with asyncio.timeout(RUN_SECONDS_MAX):
                 await run.playing
             events = await recorded(lane, run.client)
             tasks = sum(one.type == "run.requested" for one in events)
             await self._check(lane, run, events, tasks)
-            found.append((lane.trap.count, events))
+            found.append((lane.trap.began, events))
         (_, plain), (_, forgetful) = found[0], found[-1]
-        appends = max(appends for appends, _ in found)
+        appends = max((appends for appends, _ in found), key=len)
         tasks = sum(one.type == "run.requested" for one in plain)
         self._references[scenario.name] = Reference(
             appends, tasks, minutes(plain, keys=scenario.keys), minutes(forgetful, keys=scenario.keys)
         )
-        self._report.lines[scenario.mode].appends += appends
+        self._report.lines[scenario.mode].appends += len(appends)
 
-    async def _kill(self, scenario: Scenario, targets: Sequence[Target], lane: Lane) -> int:
-        """How many of the targets were met."""
+    async def _kill(self, scenario: Scenario, targets: Sequence[Target], lane: Lane) -> list[Target]:
+        """One run, killed at each of the targets in turn. Returns those that were not met."""
         await self._ready(lane, scenario)
         run = self._begin(lane, scenario, targets)
-        met = 0
-        for target, following in zip(targets, [*targets[1:], Target()], strict=True):
-            if not await self._dies(lane, [run]):
-                self._report.missed += 1
-                break
-            met += 1
+        left, unmet = deque(targets), list[Target]()
+        while left and await self._dies(lane, [run]):
+            target = left.popleft()
             self._report.hit(scenario.mode, target.moment)
-            _arm(lane, following, run.client.stream)
+            if target.of_run:
+                while left and left[0].passed(lane.trap.count):
+                    unmet.append(left.popleft())
+                lane.trap.arm_again(left[0] if left else None)
+            else:
+                lane.trap.arm(left[0] if left else None, run.client.stream)
             await lane.start(dict(scenario.settings))
         await self._finish(lane, run)
         lane.trap.arm()
-        return met
+        return [*unmet, *left]
+
+    async def _kill_by_turns(self, scenario: Scenario, targets: Sequence[Target], lane: Lane) -> None:
+        self._report.missed += bool(await self._kill(scenario, targets, lane))
 
     async def _load(self, scenarios: Sequence[Scenario], kills: int, lane: Lane) -> None:
         await self._ready(lane, scenarios[0])
@@ -243,7 +244,7 @@ class Harness:
                 await lane.victim.kill()
 
         if not outside:
-            lane.trap.arm(target.nth, target.moment)
+            lane.trap.arm(target)
         return asyncio.create_task(kill())
 
     async def _keep_busy(self, lane: Lane, scenarios: Sequence[Scenario], going: list[Run]) -> list[Run]:
@@ -271,7 +272,7 @@ class Harness:
         if forgotten:
             lane.effects.forget_outcomes(client.conversation_id)
         if targets:
-            _arm(lane, targets[0], client.stream)
+            lane.trap.arm(targets[0], client.stream)
         return Run(scenario, client, asyncio.create_task(scenario.play(client)), targets)
 
     async def _ready(self, lane: Lane, scenario: Scenario) -> None:
@@ -330,19 +331,6 @@ class Harness:
 
     def _chance(self, appends: int) -> Target:
         return Target(self._dice.randint(1, appends), self._dice.choice(("before", "after")))
-
-
-def in_turn(targets: Sequence[Target]) -> list[Target]:
-    """Targets of one run, each counted from the restart that the one before it has caused. Killed before its n-th
-    append, a run claims its lease then, and makes that append; killed after it, it goes on with the next."""
-    found = [*targets[:1]]
-    for before, target in pairwise(targets):
-        found.append(Target(target.nth - before.nth + 1 + (before.moment == "before"), target.moment))
-    return found
-
-
-def _arm(lane: Lane, target: Target, stream: str) -> None:
-    lane.trap.arm(target.nth, target.moment, stream)
 
 
 async def recorded(lane: Lane, client: Client) -> list[Recorded]:
