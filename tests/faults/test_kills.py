@@ -25,7 +25,7 @@ from tests.kills.scenarios import SCENARIOS
 from tests.support.databases import TestServer
 
 KILLS = 1_000
-KILLS_MIN, SECONDS_MAX = 100, 150.0
+KILLS_MIN, SECONDS_MAX = 100, 360.0
 """A machine that is too slow for all of them in this time does as many as it can; `make kills` has no such limit."""
 RESTARTS = 3
 RUNS_BEFORE_RESTART = 8
