@@ -90,15 +90,15 @@ async def _send(
     ) as reader:
         try:
             async for batch in batches(services, reader):
-                if not line.principal.sees_all and not own:
+                if not own and not line.principal.sees_all:
                     return  # an admin or auditor who is no longer one
-                cursor = wire.format_cursor(resumption.epoch, batch.cursor)
                 if batch.events:
-                    await line.send_raw(_shared.of(batch.events, cursor))
+                    await line.send_raw(_shared.of(batch.events, resumption.epoch, batch.cursor))
+                elif not batch.deltas:
+                    cursor = wire.format_cursor(resumption.epoch, batch.cursor)
+                    await line.send_raw(b'{"type":"heartbeat","cursor":"%s"}' % cursor.encode())
                 for delta in batch.deltas:
                     await line.send_raw(wire.delta_frame(delta))
-                if not batch.events and not batch.deltas:
-                    await line.send_raw(b'{"type":"heartbeat","cursor":"%s"}' % cursor.encode())
                 if line.closed:
                     return
         except HoleInLog as error:

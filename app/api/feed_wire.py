@@ -136,20 +136,22 @@ class SharedFrame:
     Sockets at the end of a stream are woken one behind the other and given the very same events.
     """
 
-    __slots__ = ("_cursor", "_frame", "_page")
+    __slots__ = ("_cursor", "_epoch", "_frame", "_page")
 
     def __init__(self) -> None:
         self._page: list[Recorded] = []
-        self._cursor = ""
+        self._epoch: str = ""
+        self._cursor = 0
         self._frame = b""
 
-    def of(self, page: list[Recorded], cursor: str) -> bytes:
+    def of(self, page: list[Recorded], epoch: str, cursor: int) -> bytes:
         """As `events_frame`."""
-        if len(page) > SHARED_EVENTS_MAX:
-            return events_frame(page, cursor)
-        if page != self._page or cursor != self._cursor:
-            self._frame = events_frame(page, cursor)
-            self._page, self._cursor = page, cursor
+        if cursor != self._cursor or epoch != self._epoch or page != self._page:
+            frame = events_frame(page, format_cursor(epoch, cursor))
+            if len(page) > SHARED_EVENTS_MAX:
+                return frame
+            self._page, self._epoch, self._cursor = page, epoch, cursor
+            self._frame = frame
         return self._frame
 
 

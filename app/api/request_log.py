@@ -134,6 +134,9 @@ class _Connection:
 
     async def send(self, message: Message) -> None:
         """Answer, with the id among the headers."""
+        if message["type"] == "websocket.send":  # most of all messages, and nothing to be done
+            await self._send(message)
+            return
         match message["type"]:
             case "http.response.start" | "websocket.http.response.start":
                 self._status = message["status"]

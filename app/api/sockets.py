@@ -95,14 +95,16 @@ class Line:
 
     async def send_raw(self, frame: bytes) -> None:
         """A frame that is JSON already. Waits while the client takes nothing more."""
-        async with self._sending:
+        await self._sending.acquire()
+        try:
             if self.gone.is_set():
                 return
-            try:
-                await self.socket.send_data(frame.decode(), mode="text")
-                self.frames_out += 1
-            except (WebSocketException, RuntimeError, OSError):
-                self.gone.set()
+            await self.socket.send_data(frame.decode(), mode="text")
+            self.frames_out += 1
+        except (WebSocketException, RuntimeError, OSError):
+            self.gone.set()
+        finally:
+            self._sending.release()
 
     async def error(self, message: str, **more: object) -> None:
         """`{type:"error", data:{message, …}}`, one human sentence."""

@@ -5,7 +5,7 @@ served by a look that began later, and is never shown the answer again.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
 from uuid import UUID
 
@@ -34,8 +34,9 @@ class ForeignAnswers:
         self._woken = asyncio.Event()
         self._hurry = asyncio.Event()
 
-    def of(self, stream: str) -> Iterable[OpenAnswer]:
-        return self._by_stream.get(stream, {}).values()
+    def of(self, stream: str) -> Collection[OpenAnswer]:
+        answers = self._by_stream.get(stream)
+        return () if answers is None else answers.values()
 
     def refresh(self, streams: Iterable[str]) -> None:
         """Look into these streams soon."""

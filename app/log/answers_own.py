@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from uuid import UUID
 
 import asyncpg
@@ -46,8 +46,9 @@ class OwnAnswers:
     def __contains__(self, answer_id: UUID) -> bool:
         return answer_id in self._answers
 
-    def of(self, stream: str) -> Iterable[OpenAnswer]:
-        return self._by_stream.get(stream, {}).values()
+    def of(self, stream: str) -> Collection[OpenAnswer]:
+        answers = self._by_stream.get(stream)
+        return () if answers is None else answers.values()
 
     def open(self, answer_id: UUID, *, stream: str, task_id: UUID | None, after_offset: int) -> None:
         """Begin an answer, or begin it anew: readers are told to forget what they had of it."""

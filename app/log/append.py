@@ -12,7 +12,7 @@ one another.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from uuid import UUID
 
@@ -48,7 +48,7 @@ class Appender:
         *,
         node_id: str,
         partition: int = 0,
-        on_committed: Callable[[Collection[str]], None] = lambda streams: None,
+        on_committed: Callable[[Sequence[Waiting], Sequence[Appended]], None] = lambda appends, found: None,
         timeout_seconds: float = APPEND_TIMEOUT_SECONDS,
         queue: AppendQueue | None = None,
     ) -> None:
@@ -258,7 +258,7 @@ class Appender:
                     logger.warning("append_refused", error=str(error), events=len(appends))
             else:
                 placement.remember(appends)
-                self._acknowledge(appends, found, streams)
+                self._acknowledge(appends, found)
                 return
         self._heads.forget(streams)
         position, decided = await sort_out(writer, appends, self._heads)
@@ -289,13 +289,9 @@ class Appender:
             if not isinstance(result, Appended):
                 waiting.settle(result)
         if written:
-            self._acknowledge(
-                [waiting for waiting, _ in written],
-                [result for _, result in written],
-                {waiting.stream for waiting, _ in written},
-            )
+            self._acknowledge([waiting for waiting, _ in written], [result for _, result in written])
 
-    def _acknowledge(self, appends: list[Waiting], found: list[Appended], streams: Collection[str]) -> None:
+    def _acknowledge(self, appends: list[Waiting], found: list[Appended]) -> None:
         self._position = max(self._position, *[result.last_position for result in found])
         waited_seconds = self._loop.time() - (appends[0].deadline - self._timeout_seconds)
         events = sum([len(waiting.events) for waiting in appends])
@@ -304,4 +300,4 @@ class Appender:
             done = waiting.done
             if not done.done():
                 done.set_result(result)
-        self._on_committed(streams)
+        self._on_committed(appends, found)

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 
 from app.core import events
-from app.core.envelope import NewEvent
+from app.core.envelope import NewEvent, Recorded
 from app.log.errors import InvalidAppend, PayloadTooLarge
 from app.log.heads import Head
 
@@ -257,3 +257,29 @@ def results(
         position += count
         found.append(Appended(first, first + count - 1, position, recorded_at))
     return found
+
+
+def recorded(waiting: Waiting, appended: Appended, partition: int) -> list[Recorded]:
+    """The events of an append as the log holds them now, without reading them. Not of a duplicate: the log holds the
+    events of the first append."""
+    count = len(waiting.events)
+    parts = zip(waiting.events, waiting.kinds, waiting.payloads, stored_keys(waiting), strict=True)
+    return [
+        Recorded(
+            waiting.stream,
+            appended.first_offset + number,
+            appended.last_position - count + 1 + number,
+            partition,
+            event.id,
+            kind,
+            payload,
+            events.SCHEMA_VERSION,
+            event.actor,
+            event.task_id,
+            event.causation_id,
+            event.correlation_id,
+            key,
+            appended.recorded_at,
+        )
+        for number, (event, kind, payload, key) in enumerate(parts)
+    ]

@@ -64,8 +64,11 @@ class LiveAnswers:
 
     def of(self, stream: str) -> list[OpenAnswer]:
         """The open answers of a stream of which there is something to say."""
-        foreign = (answer for answer in self._foreign.of(stream) if answer.answer_id not in self._own)
-        return [answer for answer in (*self._own.of(stream), *foreign) if not answer.sealed]
+        own, foreign = self._own.of(stream), self._foreign.of(stream)
+        if not own and not foreign:  # as nearly always
+            return []
+        others = (answer for answer in foreign if answer.answer_id not in self._own)
+        return [answer for answer in (*own, *others) if not answer.sealed]
 
     def refresh(self, streams: Iterable[str] | None) -> None:
         """Other nodes have said more in these streams (None: in any); fetched soon for those that are read here."""

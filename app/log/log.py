@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Collection, Iterable
+from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Literal
@@ -13,7 +13,7 @@ import msgspec
 
 from app.core.envelope import NewEvent
 from app.log.append import APPEND_TIMEOUT_SECONDS, Appender
-from app.log.batch import Appended, Lease, array_literal
+from app.log.batch import Appended, Lease, Waiting, array_literal, recorded
 from app.log.connections import (
     CONNECT_TIMEOUT_SECONDS,
     GONE,
@@ -239,9 +239,22 @@ class Log:
     async def _connect(self, name: str, *, durable: bool = True) -> Connection:
         return await connect(self._dsn, name=name, durable=durable)
 
-    def _committed(self, streams: Collection[str]) -> None:
-        self._wake(streams)
+    def _committed(self, appends: Sequence[Waiting], found: Sequence[Appended]) -> None:
+        streams = {waiting.stream for waiting in appends}
+        if read_here := self.tails.streams & streams:
+            for waiting, appended in zip(appends, found, strict=True):
+                if waiting.stream in read_here:
+                    self._grow_tail(waiting, appended)
+        self.wakeups.wake(streams)
         self._notifier.tell(CHANNEL_LOG, streams)
+
+    def _grow_tail(self, waiting: Waiting, appended: Appended) -> None:
+        """What was written here need not be read for those who read here."""
+        if appended.duplicate:
+            self.tails.doubt([waiting.stream])
+        else:
+            partition = self.partition_of(waiting.stream)
+            self.tails.grow(waiting.stream, recorded(waiting, appended, partition))
 
     def _wake(self, streams: Collection[str]) -> None:
         self.tails.doubt(streams)

@@ -22,6 +22,7 @@ from app.log.wake import Signal
 BATCH_EVENTS_MAX = 500
 HEARTBEAT_SECONDS = 15.0
 CLOSED_ANSWERS_MAX = 64
+_CLOSING = frozenset({"model.answered", "model.failed"})
 
 
 class State(Enum):
@@ -109,7 +110,9 @@ class Subscription:
         while True:
             if self._tails.stopped:
                 raise Stopped
-            page = await self._page()
+            page = self._kept()
+            if page is None:
+                page = await self._page()
             if page:
                 kept = self._pass(page)
                 if kept:
@@ -125,11 +128,25 @@ class Subscription:
                 kept = self._pass(await self._page())
                 return Batch(self.cursor, kept)
 
+    def _kept(self) -> list[Recorded] | None:
+        """What follows the cursor, where that is known without waiting for anything."""
+        if self.state is State.LIVE and not self._signal.is_set:
+            return []  # nobody said that there is something new since the last look
+        if self._ahead or self._reading is not None:
+            return None
+        self._signal.clear()  # before looking, as below
+        page = self._tails.kept(self.stream, self.cursor)
+        if page is None or len(page) > self._batch_events_max:
+            return None
+        self.state = State.LIVE
+        return page
+
     async def _page(self) -> list[Recorded]:
         """What follows the cursor, at most a batch. A reader of small batches asks the log for a page all the same."""
         if not self._ahead:
             reading, self._reading = self._reading, None
             if reading is None:
+                self.state = State.CATCHING_UP  # until it is known, also where this read fails or is given up
                 self._signal.clear()
                 reading = self._tails.after(self.stream, self.cursor, PAGE_EVENTS_MAX)
             self._ahead = await reading
@@ -169,7 +186,7 @@ class Subscription:
 
     def _note_closed(self, page: list[Recorded], live: LiveAnswers) -> None:
         for recorded in page:
-            if recorded.id in self._said or recorded.type in ("model.answered", "model.failed"):
+            if recorded.type in _CLOSING or (self._said and recorded.id in self._said):
                 self._said.pop(recorded.id, None)
                 self._closed[recorded.id] = None
                 live.over(self.stream, recorded.id)

@@ -1,11 +1,12 @@
 """The newest events of streams that are being read, read once for all readers at the end of a stream.
 
-A wake-up makes a tail doubtful; the first reader then reads on from the log, the others wait and take what it got. A
+What this process has appended, it adds to the tail when it is committed, if it follows the tail's end. A wake-up from
+elsewhere makes a tail doubtful; the first reader then reads on from the log, the others wait and take what it got. A
 reader that is behind the tail reads from the log by itself.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 
 from app.core.envelope import Recorded
 from app.log.errors import HoleInLog
@@ -32,6 +33,18 @@ class _Tail:
 
     def covers(self, offset: int) -> bool:
         return self.base is not None and self.base <= offset <= self.base + len(self.events)
+
+    def joins(self, offset: int) -> bool:
+        """Whether this is the next offset, and nobody is reading what is next."""
+        return self.waiting is None and self.base is not None and offset == self.base + len(self.events) + 1
+
+    def following(self, stream: str, offset: int) -> list[Recorded]:
+        """What follows an offset that is covered. Raises `HoleInLog`."""
+        assert self.base is not None  # noqa: S101 (it covers the offset)
+        page = self.events[offset - self.base :]
+        if page and page[0].offset != offset + 1:
+            raise HoleInLog(stream, offset, page[0].offset)
+        return page
 
     def take(self, page: list[Recorded]) -> None:
         """Add what follows; forget the oldest beyond the limits."""
@@ -67,10 +80,30 @@ class Tails:
             del self._tails[stream]
         return tail.readers == 0
 
+    @property
+    def streams(self) -> Set[str]:
+        """Those that have readers here."""
+        return self._tails.keys()
+
+    def grow(self, stream: str, events: list[Recorded]) -> None:
+        """These are committed, and nothing is missing between them. Where they do not join the tail, it is in doubt."""
+        tail = self._tails[stream]
+        if tail.joins(events[0].offset):
+            tail.take(events)
+        else:
+            tail.doubts += 1
+
     def doubt(self, streams: Iterable[str]) -> None:
         """These streams may have grown."""
         for stream in self._tails.keys() & streams:
             self._tails[stream].doubts += 1
+
+    def kept(self, stream: str, offset: int) -> list[Recorded] | None:
+        """The events that follow `offset`, where the tail holds them all and is in no doubt."""
+        tail = self._tails[stream]
+        if tail.settled < tail.doubts or not tail.covers(offset):
+            return None
+        return tail.following(stream, offset)
 
     async def after(self, stream: str, offset: int, limit: int) -> list[Recorded]:
         """The events that follow `offset`, at most `limit`: all that were committed before the last doubt.
@@ -90,12 +123,7 @@ class Tails:
             await self._settle(stream, tail, doubts)
         if not tail.covers(offset):  # so much was new that the tail has moved on
             return await self._reader.stream(stream, after=offset, limit=limit)
-        assert tail.base is not None  # noqa: S101 (it covers the offset)
-        start = offset - tail.base
-        page = tail.events[start : start + limit]
-        if page and page[0].offset != offset + 1:
-            raise HoleInLog(stream, offset, page[0].offset)
-        return page
+        return tail.following(stream, offset)[:limit]
 
     async def _settle(self, stream: str, tail: _Tail, doubts: int) -> None:
         """Whoever comes first reads; the others wait for that, and then go on all at once."""

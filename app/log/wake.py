@@ -13,13 +13,18 @@ class Signal:
     looks when it goes off whether it is too early: a timer for each wait took longer than the wake-up itself.
     """
 
-    __slots__ = ("_deadline", "_is_set", "_timer", "_waiter")
+    __slots__ = ("_deadline", "_is_set", "_loop", "_timer", "_waiter")
 
     def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._is_set = False
         self._waiter: asyncio.Future[bool] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._deadline = 0.0
+
+    @property
+    def is_set(self) -> bool:
+        return self._is_set
 
     def set(self) -> None:
         self._is_set = True
@@ -34,11 +39,11 @@ class Signal:
         """True if it was set, False after the time-out."""
         if self._is_set:
             return True
-        loop = asyncio.get_running_loop()
+        loop = self._loop
         deadline = loop.time() + timeout_seconds
         if self._timer is None or deadline < self._deadline:
             self.close()
-            self._timer = loop.call_at(deadline, self._look, loop)
+            self._timer = loop.call_at(deadline, self._look)
         self._deadline = deadline
         waiter = self._waiter = loop.create_future()
         try:
@@ -52,13 +57,13 @@ class Signal:
             self._timer.cancel()
             self._timer = None
 
-    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _look(self) -> None:
         self._timer = None
         waiter = self._waiter
         if waiter is None or waiter.done():
             return
-        if loop.time() < self._deadline:
-            self._timer = loop.call_at(self._deadline, self._look, loop)
+        if self._loop.time() < self._deadline:
+            self._timer = self._loop.call_at(self._deadline, self._look)
         else:
             waiter.set_result(False)
 

@@ -31,7 +31,8 @@ export class BarChart {
     const alternative = make("details", {}, this.summary, make("div", { className: "wide" }, this.table));
     this.legend = make("ul", { className: "legend" });
     figure.append(this.legend, this.svg, make("figcaption", {}, this.readout), alternative);
-    this.svg.addEventListener("pointermove", (event) => this.point(event));
+    this.pointerX = null;
+    this.svg.addEventListener("pointermove", (event) => this.point(event.clientX));
     this.svg.addEventListener("pointerleave", () => this.point(null));
     new ResizeObserver(() => this.draw()).observe(this.svg);
   }
@@ -47,7 +48,7 @@ export class BarChart {
       ...shown.series.map(({ name }, index) => ({ head: name, cell: (bar) => shown.format(bar.values[index]), isNumber: true })),
     ], shown.bars);
     this.draw();
-    this.point(null);
+    this.point(this.pointerX); // which may rest on a bar while what is new comes in
   }
 
   draw() {
@@ -96,12 +97,13 @@ export class BarChart {
   }
 
   // The bar under the pointer is told below the chart; without one, the whole.
-  point(event) {
+  point(clientX) {
+    this.pointerX = clientX;
     if (!this.shown) return;
     const { bars, told } = this.shown;
     const { left, width } = this.svg.getBoundingClientRect();
     const band = (width - LEFT - RIGHT) / bars.length;
-    const index = event === null ? -1 : Math.floor((event.clientX - left - LEFT) / band);
+    const index = clientX === null ? -1 : Math.floor((clientX - left - LEFT) / band);
     const bar = bars[index];
     this.readout.textContent = bar ? this.tell(bar) : told;
     this.svg.querySelectorAll(".bar").forEach((node, at) => node.classList.toggle("pointed", at === index));

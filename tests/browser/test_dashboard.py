@@ -111,6 +111,19 @@ def guarded(server: TestServer, tmp_path_factory: pytest.TempPathFactory) -> Ite
         yield running
 
 
+async def pointed(tab: Tab, chart: str) -> str:
+    """What is told of the first bar with a failure, with the pointer on it."""
+    await tab.run(f"document.querySelector('{chart}').scrollIntoView()")
+    bar = await tab.run(
+        f"(() => {{ const one = document.querySelector('{chart} .segment.failure').closest('.bar');"
+        " const { x, y, width } = one.querySelector('.reach').getBoundingClientRect();"
+        " return { x: x + width / 2, y: y + 5, title: one.querySelector('title').textContent }; })()"
+    )
+    await tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=bar["x"], y=bar["y"])
+    await tab.until(f"document.querySelector('{chart} .readout').textContent === {json.dumps(bar['title'])}")
+    return bar["title"]
+
+
 def figure(name: str) -> str:
     return f'[data-figure="{name}"] dd'
 
@@ -154,16 +167,8 @@ async def test_it_shows_the_figures_of_a_day_and_of_a_week(service: Service, tab
     )
     label = await tab.run("document.querySelector('#outcomes svg').getAttribute('aria-label')")
     assert "8 in all, 5 succeeded, 2 failed, 1 cancelled" in label
-    bar = await tab.run(
-        "(() => { const one = document.querySelector('#outcomes .segment.failure').closest('.bar');"
-        " const { x, y, width } = one.querySelector('.reach').getBoundingClientRect();"
-        " return { x: x + width / 2, y: y + 5, title: one.querySelector('title').textContent }; })()"
-    )
-    assert bar["title"].endswith("success 0 · cancelled 0 · failure 1")
-    await tab.call("Input.dispatchMouseEvent", type="mouseMoved", x=bar["x"], y=bar["y"])
-    await tab.until(
-        f"document.querySelector('#outcomes .readout').textContent === {json.dumps(bar['title'])}"
-    )
+    title = await pointed(tab, "#outcomes")
+    assert title.endswith("success 0 · cancelled 0 · failure 1")
     told = await tab.texts("#outcomes details tbody tr")
     assert len(told) == 25, "the same as a table"
     await tab.click("[data-period='7d']")
@@ -223,6 +228,7 @@ async def test_what_has_just_ended_appears_by_itself(service: Service, tab: Tab)
     before = int((await tab.texts(figure("runs")))[0])
     await tab.click(f"{ROWS} summary")
     await tab.until(f"document.querySelector('{ROWS} dl')")
+    title = await pointed(tab, "#outcomes")
     evil = "<img src=x onerror=alert(1)><b>break</b> it"
     await said(service, evil)
     await tab.until(f"document.querySelector('{ROWS} summary').textContent.startsWith('<img')")
@@ -232,6 +238,7 @@ async def test_what_has_just_ended_appears_by_itself(service: Service, tab: Tab)
     assert await tab.run(f"document.querySelectorAll('{ROWS}')[1].querySelector('details').open")
     await tab.until(f"document.querySelector('{figure('runs')}').textContent === '{before + 1}'")
     await tab.until("document.querySelector('#errors').textContent.includes('bad_request')")
+    assert await tab.texts("#outcomes .readout") == [title], "what the pointer rests on is told on"
     await tab.click(f"{ROWS} summary")
     await tab.until(
         f"document.querySelector('{ROWS} dl').textContent.includes('The model refused the request.')"

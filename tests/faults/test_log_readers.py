@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 async def test_a_lost_wake_up_costs_a_heartbeat_and_never_an_event(log: Log) -> None:
     """Guard: looking again after the heartbeat in `Subscription.next`."""
-    log._appenders[0]._on_committed = lambda streams: None  # nobody is told
+    log._appenders[0]._on_committed = lambda appends, found: None  # nobody is told
     async with log.subscribe(STREAM, heartbeat_seconds=0.05) as reader:
         assert (await within(reader.next())).events == []
         await log.append(STREAM, [make_event("unheard")])

@@ -160,11 +160,9 @@ def lay(trap: Trap) -> None:
         trap.before(appends)
         await write(self, writer, appends, streams)
 
-    def trapped_acknowledge(
-        self: Appender, appends: list[Waiting], found: list[Appended], streams: Collection[str]
-    ) -> None:
+    def trapped_acknowledge(self: Appender, appends: list[Waiting], found: list[Appended]) -> None:
         trap.after(appends, found)
-        acknowledge(self, appends, found, streams)
+        acknowledge(self, appends, found)
 
     def watched_settle(self: Appender, appends: list[Waiting], decided: Sequence[Any]) -> None:
         trap.decided(decided)
