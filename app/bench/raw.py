@@ -45,16 +45,16 @@ class RawWriter:
         payload = self._payloads[self._position % len(self._payloads)]
         return self._position, -1 - stream, offset, new_id(), "message.received", user_actor(OWNER), payload
 
-    async def rate(self, seconds: float, streams: int) -> float:
-        """Rows a second in statements of 1 000, each one transaction. Making the rows does not count."""
+    async def rate(self, seconds: float, streams: int, *, rows_at_once: int = ROWS) -> float:
+        """Rows a second in statements of so many, each one transaction. Making the rows does not count."""
         spent, written = 0.0, 0
         while spent < seconds:
-            rows = [self.row(number % streams) for number in range(ROWS)]
+            rows = [self.row(number % streams) for number in range(rows_at_once)]
             columns = [list(column) for column in zip(*rows, strict=True)]
             started = perf_counter()
             await self._connection.execute(_MANY, *columns)
             spent += perf_counter() - started
-            written += ROWS
+            written += rows_at_once
         return written / spent
 
     async def one(self, row: tuple[Any, ...]) -> None:

@@ -25,8 +25,8 @@ from tests.kills.scenarios import SCENARIOS
 from tests.support.databases import TestServer
 
 KILLS = 1_000
-KILLS_MIN, SECONDS_MAX = 100, 360.0
-"""A machine that is too slow for all of them in this time does as many as it can; `make kills` has no such limit."""
+SECONDS_MAX = 600.0
+"""They take 200 on two cores beside other tests."""
 RESTARTS = 3
 RUNS_BEFORE_RESTART = 8
 
@@ -38,12 +38,10 @@ async def test_a_killed_service_goes_on_as_if_nothing_had_happened(
     report = await kill(server, tmp_path, kills=KILLS, seconds_max=SECONDS_MAX)
     show_table(report.table())
     assert report.failures == []
-    assert report.kills >= KILLS_MIN
-    if report.kills >= KILLS:
-        assert report.rounds, "each append of each scenario was a target"
-    if report.rounds:
-        assert set(report.lines) == {scenario.mode for scenario in SCENARIOS}
-        assert all(line.kills.keys() == {"before", "after", "random"} for line in report.lines.values())
+    assert report.kills >= KILLS
+    assert report.rounds, "each append of each scenario was a target"
+    assert set(report.lines) == {scenario.mode for scenario in SCENARIOS}
+    assert all(line.kills.keys() == {"before", "after", "random"} for line in report.lines.values())
     assert sum(line.unknown for line in report.lines.values()), "some outcome was lost"
 
 
