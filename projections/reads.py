@@ -36,7 +36,8 @@ def read_pool(dsn: str) -> ReadPool:
         max_size=CONNECTIONS_MAX,
         timeout=WAIT_SECONDS_MAX,
         check=AsyncConnectionPool.check_connection,
-        kwargs={"application_name": "minutebook-views"},
+        # A view is read in milliseconds; compiling such a query takes longer than running it.
+        kwargs={"application_name": "minutebook-views", "options": "-c jit=off"},
         open=False,
     )
 
