@@ -258,8 +258,8 @@ async def test_a_cancel_in_the_middle_of_an_append_leaves_no_call_without_its_ou
         async with asyncio.timeout(WAIT_SECONDS):
             await slow.reached.wait()
         assert await p.conversations.request_cancel(accepted.task_id, accepted.stream, "user:alice")
-        watched = next(t for t in asyncio.all_tasks() if t.get_name() == f"watch-{accepted.task_id}")
-        await asyncio.wait({watched}, timeout=WAIT_SECONDS)  # it has seen the request
+        stopped = p.runs._entries[accepted.task_id].stopped
+        await asyncio.wait_for(asyncio.shield(stopped), WAIT_SECONDS)  # it has seen the request
         slow.go_on.set()
         await asyncio.wait_for(task, WAIT_SECONDS)
         events = await task_events(log, accepted)
