@@ -143,29 +143,33 @@ class Requests:
                 await self._end(request, asked, "run_ended")
 
     async def _reply(self, request: str, asked: HumanAsked | ConfirmationRequested) -> Reply:
-        known = self._record.requests.get(request)
-        if known is None:
-            self._record.requests[request] = known = asked
-            await self._append(asked, f"asked/{request}")
-        if (reply := self._record.replies.get(request)) is not None:
-            return reply
+        # Before the question is in the log: whoever sees it there may stop this process, and the run waits then.
         waiter = self._waiters[request] = asyncio.get_running_loop().create_future()
-        began = self._since[request] = self._record.asked_at.get(request) or self._now()
         try:
-            async with self._slot.lent():
-                return await self._wait(request, known, waiter)
+            known = self._record.requests.get(request)
+            if known is None:
+                self._record.requests[request] = known = asked
+                await self._append(asked, f"asked/{request}")
+            if (reply := self._record.replies.get(request)) is not None:
+                return reply
+            return await self._wait(request, known, waiter)
         finally:
-            del self._waiters[request], self._since[request]
-            self._record.waited[request] = self._now() - began
+            del self._waiters[request]
 
     async def _wait(
         self, request: str, asked: HumanAsked | ConfirmationRequested, waiter: asyncio.Future[Reply]
     ) -> Reply:
-        left = (asked.deadline_at - self._now()).total_seconds()
-        await asyncio.wait({waiter}, timeout=max(0.0, left))
-        if not waiter.done() and (reply := await self._end(request, asked, "deadline")) is not None:
-            return reply
-        return await waiter
+        began = self._since[request] = self._record.asked_at.get(request) or self._now()
+        try:
+            async with self._slot.lent():
+                left = (asked.deadline_at - self._now()).total_seconds()
+                await asyncio.wait({waiter}, timeout=max(0.0, left))
+                if not waiter.done() and (reply := await self._end(request, asked, "deadline")) is not None:
+                    return reply
+                return await waiter
+        finally:
+            del self._since[request]
+            self._record.waited[request] = self._now() - began
 
     async def _end(
         self, request: str, asked: HumanAsked | ConfirmationRequested, reason: str

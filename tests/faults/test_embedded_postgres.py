@@ -114,15 +114,19 @@ def family_of(pid: int) -> list[int]:
 @contextlib.contextmanager
 def expect_exit(pids: list[int]) -> Iterator[None]:
     """The block ends when all `pids` have (a zombie that nobody reaps has ended)."""
-    descriptors = [os.pidfd_open(pid) for pid in pids]
+    descriptors: dict[int, int] = {}
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):  # a session that has just ended
+            descriptors[pid] = os.pidfd_open(pid)
+    assert pids[0] in descriptors
     try:
         yield
-        for pid, descriptor in zip(pids, descriptors, strict=True):
+        for pid, descriptor in descriptors.items():
             poll = select.poll()
             poll.register(descriptor, select.POLLIN)
             assert poll.poll(WAIT_SECONDS_MAX * 1000), f"process {pid} still runs"
     finally:
-        for descriptor in descriptors:
+        for descriptor in descriptors.values():
             os.close(descriptor)
 
 
