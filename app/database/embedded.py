@@ -160,9 +160,8 @@ class EmbeddedPostgres:
         try:
             self._end_child(mode)
         finally:
-            if (
-                self._alias is not None and self._lock is not None
-            ):  # without the lock it may be the next owner's
+            # Without the lock it may be the next owner's.
+            if self._alias is not None and self._lock is not None:
                 shutil.rmtree(self._alias, ignore_errors=True)
             self._alias = None
             if self._lock is not None:

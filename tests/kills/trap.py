@@ -15,6 +15,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.core.envelope import NewEvent
 from app.core.events import RunClaimed
 from app.log.append import Appender
 from app.log.batch import Appended, Waiting
@@ -129,10 +130,7 @@ class Trap:
         ]
 
     def _own_events(self, waiting: Waiting) -> int:
-        claimed = self._claimed()
-        return sum(
-            not isinstance(one.payload, RunClaimed) or one.task_id not in claimed for one in waiting.events
-        )
+        return sum(not _is_claim(one) or one.task_id not in self._claimed() for one in waiting.events)
 
     def _claimed(self) -> list[UUID]:
         kept = self._memory[_CLAIMED_AT:]
@@ -141,8 +139,7 @@ class Trap:
 
     def _remember_claims(self, waiting: Waiting) -> None:
         for one in waiting.events:
-            claimed = self._claimed()
-            if isinstance(one.payload, RunClaimed) and one.task_id is not None and one.task_id not in claimed:
+            if _is_claim(one) and one.task_id is not None and one.task_id not in (claimed := self._claimed()):
                 at = _CLAIMED_AT + len(claimed) % _CLAIMED_MAX * _UUID_BYTES
                 self._memory[at : at + _UUID_BYTES] = one.task_id.bytes
 
@@ -150,6 +147,10 @@ class Trap:
         struct.pack_into("<d", self._memory, _DEATH_AT, time.time())
         os.kill(os.getpid(), signal.SIGKILL)
         signal.pause()
+
+
+def _is_claim(event: NewEvent) -> bool:
+    return isinstance(event.payload, RunClaimed)
 
 
 def lay(trap: Trap) -> None:
