@@ -167,14 +167,10 @@ class Checkpoints:
     def move_together(
         self, connection: Connection, names: Sequence[str], partition: int, start: int, end: int
     ) -> frozenset[str]:
-        """Move those of these checkpoints that are at `start` to `end`, where a page has changed no row: one statement.
-        Returns which; `move` tells why another is not among them."""
+        """`move` for several at once. Returns which were at `start`; `move` tells why another was not."""
         versions = [self._projections[name].version for name in names]
         moved = connection.execute(_MOVE_TOGETHER, (list(names), versions, partition, end, start))
-        found = frozenset(name for (name,) in moved.fetchall())
-        with self._lock:
-            self._positions.update({(name, partition): end for name in found})
-        return found
+        return frozenset(name for (name,) in moved.fetchall())
 
     def reached(self, name: str, partition: int, position: int) -> None:
         with self._lock:

@@ -1,7 +1,7 @@
 """Tables that a projection keeps beside its own, from how its rows change: sums over them, and what they were.
 
 They are written in the transaction of the rows, so they have the projection's checkpoint, are built, swapped in and
-checked with it, and hold whatever pages the log is cut into: each event's change counts by itself.
+checked with it, and hold whatever pages the log is cut into: a row adds what it is now less what it was before.
 """
 
 from collections.abc import Callable, Mapping
@@ -44,22 +44,31 @@ class History(msgspec.Struct, frozen=True, eq=False):
 class Derived(msgspec.Struct):
     """What a page adds: to sums by tally, to the history by key and `until`. `erased` histories go first."""
 
-    sums: dict[str, dict[Key, list[int]]] = {}
+    added: dict[str, dict[Key, list[Sums]]] = {}
     past: dict[Key, dict[int, Any]] = {}
     erased: dict[Key, None] = {}
 
     def note(self, tallies: tuple[Tally, ...], before: Any | None, after: Any | None) -> None:
-        """A row has changed."""
+        """A row has changed, in one step or several: what it was in between takes back what it added."""
+        if after is before:
+            return
         for tally in tallies:
             plus = NOTHING if after is None else tally.adds(after)
             minus = NOTHING if before is None else tally.adds(before)
             if plus == minus:
                 continue
-            found = self.sums.setdefault(tally.name, {})
+            found = self.added.setdefault(tally.name, {})
             for key, values in plus.items():
-                _add(found.setdefault(key, [0] * len(values)), values, 1)
+                found.setdefault(key, []).append(values)
             for key, values in minus.items():
-                _add(found.setdefault(key, [0] * len(values)), values, -1)
+                found.setdefault(key, []).append(tuple(-value for value in values))
+
+    def sums(self, tally: Tally) -> dict[Key, Sums]:
+        """What is added under each key that something changes for."""
+        found = self.added.get(tally.name, {})
+        # Added up at the end, column by column: many rows of a page are counted under the same few keys.
+        totals = {key: tuple(map(sum, zip(*parts, strict=True))) for key, parts in found.items()}
+        return {key: total for key, total in totals.items() if any(total)}
 
     def remember(
         self, history: History, key: Key, before: Any, after: Any | None, recorded: Recorded
@@ -70,11 +79,6 @@ class Derived(msgspec.Struct):
             self.erased[key] = None
         elif history.at(before) // history.every != recorded.offset // history.every:
             self.past.setdefault(key, {})[recorded.offset - 1] = before
-
-
-def _add(found: list[int], values: Sums, sign: int) -> None:
-    for index, value in enumerate(values):
-        found[index] += sign * value
 
 
 def history_ddl(table: str, name: str, key: tuple[str, ...]) -> str:

@@ -67,10 +67,11 @@ def read_page(
     return page
 
 
-def decode_page(page: Sequence[Recorded], handled: Collection[str]) -> Page:
+def decode_page(page: Sequence[Recorded], handled: frozenset[str]) -> Page:
     """The events of the handled types. A damaged one is a value: it stops only those that handle its type."""
     entries = [(recorded, event) for recorded in page if (event := _decode(recorded, handled)) is not None]
-    return Page(page[0].position - 1, page[-1].position, entries)
+    types = handled & {recorded.type for recorded in page}
+    return Page(page[0].position - 1, page[-1].position, entries, types)
 
 
 def _decode(recorded: Recorded, handled: Collection[str]) -> events.Event | Damaged | None:

@@ -96,11 +96,13 @@ Entry: TypeAlias = tuple[Recorded, Event | Damaged]
 
 
 class Page(msgspec.Struct, frozen=True):
-    """Part of the log: what is behind position `start` up to position `end`, of which `entries` are handled."""
+    """Part of the log: what is behind position `start` up to position `end`, of which `entries` are handled. No other
+    types are among them than `types`."""
 
     start: int
     end: int
     entries: Sequence[Entry]
+    types: frozenset[str]
 
 
 def halve(page: Page) -> tuple[Page, Page] | None:
@@ -109,7 +111,8 @@ def halve(page: Page) -> tuple[Page, Page] | None:
         return None
     middle = len(page.entries) // 2
     seam = page.entries[middle][0].position - 1
-    return Page(page.start, seam, page.entries[:middle]), Page(seam, page.end, page.entries[middle:])
+    first, second = page.entries[:middle], page.entries[middle:]
+    return Page(page.start, seam, first, page.types), Page(seam, page.end, second, page.types)
 
 
 class Touched(msgspec.Struct):
@@ -180,38 +183,40 @@ def fold(
     `stored` may hold more: rows that were seen before. Of these only the needed ones are looked at.
     """
     rows: dict[Key, Any] = {}
-    apply, forgets, scope_of = projection.apply, projection.forgets, projection.scope_of
+    apply, begins, forgets, scope_of = (
+        projection.apply,
+        projection.begins,
+        projection.forgets,
+        projection.scope_of,
+    )
+    tallies, history = projection.tallies, projection.history
     needed = frozenset(touched.needed)
-    derived = Derived() if projection.tallies or projection.history is not None else None
+    derived = Derived()
     for key, events in touched.events.items():
         row = stored.get(key) if key in needed else None
-        for recorded, event in events:
-            if recorded.type in forgets:
-                scope = scope_of(recorded)
-                if row is not None and scope is not None and projection.in_scope(row, scope):
-                    row = None
-                continue
-            before = row
-            try:
-                row = apply(before, recorded, event)
-                if derived is not None:
-                    _derive(projection, derived, key, before, row, recorded)
-            except Exception as error:
-                return _fold_before(projection, stored, entries, poison_of(recorded, describe(error)))
+        counted = row  # what of this row is in the tallies
+        recorded = events[0][0]
+        try:
+            for recorded, event in events:
+                if recorded.type in forgets:
+                    scope = scope_of(recorded)
+                    if row is not None and scope is not None and projection.in_scope(row, scope):
+                        derived.note(tallies, counted, row)
+                        row = counted = None
+                    continue
+                before, row = row, apply(row, recorded, event)
+                if row is before:
+                    continue
+                if recorded.type in begins:  # the old row need not have been loaded
+                    derived.note(tallies, counted, before)
+                    counted = None
+                elif history is not None and before is not None:
+                    derived.remember(history, key, before, row, recorded)
+            derived.note(tallies, counted, row)
+        except Exception as error:
+            return _fold_before(projection, stored, entries, poison_of(recorded, describe(error)))
         rows[key] = row
-    return Fold(rows, touched.forgotten, touched.poison, derived or Derived())
-
-
-def _derive(
-    projection: AnyProjection, derived: Derived, key: Key, before: Any, after: Any, recorded: Recorded
-) -> None:
-    if after is before:
-        return
-    known = None if recorded.type in projection.begins else before  # the old row need not have been loaded
-    if projection.tallies:
-        derived.note(projection.tallies, known, after)
-    if projection.history is not None and known is not None:
-        derived.remember(projection.history, key, known, after, recorded)
+    return Fold(rows, touched.forgotten, touched.poison, derived)
 
 
 def _fold_before(

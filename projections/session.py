@@ -58,11 +58,6 @@ class _Folded(msgspec.Struct, frozen=True):
     def place(self) -> Place:
         return self.projection.name, self.partition
 
-    @property
-    def changes_nothing(self) -> bool:
-        fold = self.fold
-        return not fold.rows and not fold.forgotten and fold.poison is None
-
 
 class _Ahead(msgspec.Struct, frozen=True):
     """Where a place will be once what is being written is committed, with the rows of the page that leads there."""
@@ -171,7 +166,8 @@ class Session:
     def _fold(self, projection: AnyProjection, partition: int, page: Page) -> _Folded | None:
         """None where the stored rows are not those of the page's start: fold anew from where they are."""
         place = projection.name, partition
-        touched = touched_by(projection, page.entries)
+        concerned = not projection.handles.isdisjoint(page.types)
+        touched = touched_by(projection, page.entries if concerned else ())
         ahead = self._ahead.get(place)
         stored = ahead.rows if ahead is not None and ahead.position == page.start else {}
         unknown = [key for key in touched.needed if key not in stored]
@@ -221,11 +217,12 @@ class Session:
                 return
 
     def _write_all(self, batch: list[_Folded]) -> list[_Unwritten]:
-        """In the writer's thread."""
+        """In the writer's thread: all of a page in one transaction, or one by one what has a poison event and what the
+        database refuses."""
         unwritten: list[_Unwritten] = []
-        moved = self._move_untouched(batch)
+        written = self._write_together([folded for folded in batch if folded.fold.poison is None])
         for folded in batch:
-            if folded.projection.name in moved:
+            if folded.projection.name in written:
                 continue
             try:
                 if not self._write(folded):
@@ -235,15 +232,23 @@ class Session:
             self._moved()
         return unwritten
 
-    def _move_untouched(self, batch: list[_Folded]) -> frozenset[str]:
-        """Of most pages a projection needs nothing; all those go on in one statement. Returns their names."""
-        untouched = [folded for folded in batch if folded.changes_nothing]
-        if len(untouched) < 2:  # one by itself is moved as any other
+    def _write_together(self, batch: list[_Folded]) -> frozenset[str]:
+        """Names of those that were written: none where a row was refused, whosever it is; else those whose checkpoint
+        was at the page's start. The statements go out without waiting for one another."""
+        if not batch:
             return frozenset()
-        one, names = untouched[0], [folded.projection.name for folded in untouched]
-        moved = self._checkpoints.move_together(
-            self._writing, names, one.partition, one.page.start, one.page.end
-        )
+        partition, page = batch[0].partition, batch[0].page
+        names = [folded.projection.name for folded in batch]
+        try:
+            with self._writing.pipeline(), self._writing.transaction():
+                moved = self._checkpoints.move_together(self._writing, names, partition, page.start, page.end)
+                for folded in batch:
+                    if folded.projection.name in moved:
+                        self._tables[folded.projection.name].write(self._writing, folded.fold)
+        except UNSTORABLE:
+            return frozenset()
+        for name in moved:
+            self._checkpoints.reached(name, partition, page.end)
         self._moved()
         return moved
 

@@ -102,13 +102,13 @@ class TallyTable:
 
     def write(self, connection: Connection[Any], derived: Derived) -> None:
         """Add what the page adds. A key that has nothing any more has no row."""
-        found = [(key, sums) for key, sums in derived.sums.get(self._tally.name, {}).items() if any(sums)]
+        found = derived.sums(self._tally)
         if not found:
             return
         columns = (*self._tally.key, *self._tally.sums)
-        rows = _json([dict(zip(columns, (*key, *sums), strict=True)) for key, sums in found])
+        rows = _json([dict(zip(columns, (*key, *sums), strict=True)) for key, sums in found.items()])
         connection.execute(self._add, (rows,))
-        if any(value < 0 for _, sums in found for value in sums):
+        if any(value < 0 for sums in found.values() for value in sums):
             connection.execute(self._tidy, (rows,))
 
 

@@ -77,7 +77,7 @@ class Book:
         return self.recorded[-1]
 
     def page(self, projection: AnyProjection) -> Page:
-        return decode_page(self.recorded, projection.handles) if self.recorded else Page(0, 0, [])
+        return decode_page(self.recorded, projection.handles) if self.recorded else Page(0, 0, [], frozenset())
 
     def pages(self, projection: AnyProjection, sizes: Iterator[int]) -> Iterator[Page]:
         start = 0
