@@ -1,11 +1,12 @@
 """The command line: `minutebook run`, `migrate`, `import`, `export`, `tail`, `replay`, `prompt`, `minutes`, `users`,
-`keys`, `departments`, `quotas`, `doctor`, `bench`."""
+`keys`, `departments`, `quotas`, `project`, `check`, `doctor`, `bench`."""
 
 import os
 import socket
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import click
@@ -14,19 +15,23 @@ from psycopg.conninfo import conninfo_to_dict
 
 from app import release
 from app.commands.departments import departments_command
-from app.commands.doctor import examine, print_findings
+from app.commands.doctor import configured, examine, print_findings
 from app.commands.follow import replay_command, tail_command
 from app.commands.keys import keys_command
 from app.commands.minutes import minutes_command
+from app.commands.output import watch_output
 from app.commands.project import check_command, project_group
 from app.commands.prompt import prompt_command
 from app.commands.quotas import quotas_command
 from app.commands.transfer import export_command, import_command
 from app.commands.users import users_command
+from app.database.address import PORT_MAX
 from app.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
 from app.database.migrate import MigrationError, migrate
 from app.settings import LOOPBACK, Settings, SettingsError, load
 from app.telemetry import configure_logs
+
+PROGRAM = "minutebook"
 
 
 class Installation:
@@ -73,7 +78,7 @@ class Installation:
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(release.VERSION, prog_name="minutebook")
+@click.version_option(release.VERSION, prog_name=PROGRAM)
 @click.option(
     "--config", type=click.Path(path_type=Path), help="Settings file (TOML); default ./minutebook.toml"
 )
@@ -91,7 +96,9 @@ def cli(context: click.Context, config: Path | None, owner: str) -> None:
 
 @cli.command()
 @click.option("--host", help="Address to serve on; without any API key only loopback")
-@click.option("--port", type=int, help="Port to serve on (default 8765; 0: any free one)")
+@click.option(
+    "--port", type=click.IntRange(0, PORT_MAX), help="Port to serve on (default 8765; 0: any free one)"
+)
 @click.pass_obj
 def run(installation: Installation, host: str | None, port: int | None) -> None:
     """Serve. Ctrl-C stops everything cleanly."""
@@ -115,18 +122,21 @@ def migrate_command(installation: Installation) -> None:
 @cli.command()
 @click.pass_obj
 def doctor(installation: Installation) -> None:
-    """Check the database, the log and its guards; exit code 1 if something is wrong."""
-    if not print_findings(examine(installation.database())):
+    """Check the database, the log, its guards and the settings; exit code 1 if something is wrong."""
+    from app.composition.agents import notices_of  # the models' gateway takes its time to import
+
+    findings = chain(examine(installation.database()), configured(notices_of(installation.settings)))
+    if not print_findings(findings):
         raise SystemExit(1)
 
 
-@cli.command(context_settings={"ignore_unknown_options": True})
+@cli.command(context_settings={"ignore_unknown_options": True}, add_help_option=False)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def bench(arguments: tuple[str, ...]) -> None:
     """Measure, as ratios against baselines of the same run. `minutebook bench --help` lists what."""
     from app.bench.cli import bench_command
 
-    bench_command.main(list(arguments), prog_name="minutebook bench", standalone_mode=False)
+    bench_command.main(list(arguments), prog_name=f"{PROGRAM} bench", standalone_mode=False)
 
 
 for command in (
@@ -153,7 +163,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise SettingsError(
             f"{host}:{port} cannot be served: {error.strerror}; pick another port, for example "
-            f"MINUTEBOOK_PORT={port + 1 if port < 65535 else 8765}"
+            f"MINUTEBOOK_PORT={port + 1 if port < PORT_MAX else 8765}"
         ) from None
 
 
@@ -161,7 +171,8 @@ def main() -> None:
     """Entry point. Expected errors are one line on standard error and exit code 2; Ctrl-C is 130."""
     problem: Callable[[str], None] = lambda message: click.echo(f"minutebook: {message}", err=True)  # noqa: E731
     try:
-        code = cli.main(standalone_mode=False)
+        watch_output()
+        code = cli.main(prog_name=PROGRAM, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:
         error.show()
@@ -172,7 +183,8 @@ def main() -> None:
         problem(str(error))
         sys.exit(2)
     except psycopg.OperationalError as error:
-        problem(f"the database cannot be reached: {str(error).strip().splitlines()[0]}; check DATABASE_URL")
+        reason = str(error).strip().splitlines()[0]
+        problem(f"the database cannot be reached, or the connection was lost: {reason}; check DATABASE_URL")
         sys.exit(2)
 
 

@@ -20,9 +20,9 @@ from app.composition.push import open_push
 from app.composition.quotas import UsageMeter
 from app.composition.tools import find_operation, open_tools
 from app.composition.web import MinutebookServer, application, server_config
-from app.core.ids import new_id
 from app.files.store import FileStore
 from app.gateway.gateway import Gateway
+from app.log.ids import new_id
 from app.log.log import open_log
 from app.runs.accept import Conversations
 from app.runs.finder import Finder

@@ -5,7 +5,7 @@ A setting `name` is the key `name` of the file and the variable `MINUTEBOOK_NAME
 """
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from app.core.events import PhasePolicy
 from app.core.texts import Locale
+from app.database.address import wrong_with
 
 PREFIX = "MINUTEBOOK_"
 DEFAULT_FILE = "minutebook.toml"
@@ -80,6 +81,8 @@ _JSON = frozenset(
     }
 )
 """Settings whose environment variable holds JSON."""
+_HIDDEN = ("key", "secret", "database_url", "mcp_servers")
+"""Parts of the names of settings whose values are shown nowhere."""
 
 
 class SettingsError(Exception):
@@ -236,7 +239,7 @@ def check(values: Mapping[str, Any]) -> Settings:
         try:
             msgspec.convert(value, known[name].type, strict=False)
         except msgspec.ValidationError as error:
-            shown = "(hidden)" if "key" in name or "secret" in name else repr(value)
+            shown = "(hidden)" if any(part in name for part in _HIDDEN) else repr(value)
             example = _EXAMPLES.get(name, "")
             raise SettingsError(
                 f"setting {name!r} is {shown}: {error}" + (f"; an example: {example}" if example else "")
@@ -252,7 +255,25 @@ def check(values: Mapping[str, Any]) -> Settings:
                 f"api_keys: the key of user {key.user!r} has under 16 characters; use a longer one"
             )
     _check_tokens(settings)
+    _check_mcp_servers(settings.mcp_servers)
+    wrong = wrong_with(settings.database_url) if settings.database_url else None
+    if wrong is not None:
+        raise SettingsError(
+            f"setting 'database_url' (DATABASE_URL) {wrong}; for example {_EXAMPLES['database_url']}"
+        )
     return settings
+
+
+def _check_mcp_servers(servers: Sequence[McpServer]) -> None:
+    names = [server.name for server in servers]
+    for number, server in enumerate(servers):
+        if bool(server.command) == bool(server.url):
+            wrong = f"{server.name!r} needs either 'command' or 'url'"
+        elif server.name in names[:number]:
+            wrong = f"there are two named {server.name!r}; rename one"
+        else:
+            continue
+        raise SettingsError(f"mcp_servers: {wrong}; an example: {_EXAMPLES['mcp_servers']}")
 
 
 def _check_tokens(settings: Settings) -> None:

@@ -10,7 +10,7 @@ commit and the new ones from then on. What is retired is dropped an hour later, 
 
 import re
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, LiteralString
 
 import msgspec
@@ -81,7 +81,7 @@ def beside(dsn: str, schema: str = BUILDING) -> Generator[Beside]:
         try:
             yield Beside(schema, make_conninfo(dsn, options=f"-c search_path={schema},public"))
         finally:
-            if not connection.closed and not connection.broken:
+            with suppress(psycopg.OperationalError):  # without its connection: the next build drops it
                 _drop(connection, schema)
 
 

@@ -23,7 +23,7 @@ from app.core.events import (
     RunFailed,
     RunRequested,
 )
-from projections.experiences import imported_id
+from projections.experience_imports import imported_id
 from projections.imported import read_imported
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
 

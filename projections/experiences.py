@@ -3,7 +3,7 @@
 A row begins with the run's request and is an experience once `outcome` is set (wire contract, section 8):
 
     run.completed, run.merged ──► success      run.failed ──► failure      run.cancelled ──► cancelled
-    conversation.imported with a `reward`: ≥ 1 success, less: failure; without one it leaves no experience
+    conversation.imported with a `reward`: ≥ 1 success, less: failure (`experience_imports.py`); without one: none
 
 The first end counts. There is no text in here (`experience_texts.py` has it), so nothing is forgotten when a
 conversation is deleted: like use, what has happened stays counted. `experience_sums.py` adds the rows up.
@@ -35,15 +35,13 @@ from app.core.events import (
     RunRequested,
     ToolReturned,
 )
-from app.core.ids import named_id
 from app.core.meeting_events import BOARD_MODE, TEAM_MODE
+from projections.experience_imports import IMPORTED, imported_id, outcome_of, work_of
 from projections.experience_sums import DURATIONS, SUMS, TOOLS, bin_of
-from projections.imported import read_imported
 from projections.projection import Key, Projection, conversation_key, event_types, owned_by
 from projections.usage import nano_usd
 
 Outcome = Literal["success", "failure", "cancelled"]
-IMPORTED = "imported"
 DURATION_MS_MAX = 2**53
 TOOL_CALLS_KEPT_MAX = 1_000
 """Of one tool in one run: durations behind these are not kept (their count and errors are)."""
@@ -157,11 +155,6 @@ Counted = (
     | EffectUnknown
 )
 End = RunCompleted | RunFailed | RunCancelled | RunMerged
-
-
-def imported_id(stream: str) -> UUID:
-    """Of the experience of an imported conversation."""
-    return named_id("experience", stream)
 
 
 def key_of(recorded: Recorded, event: Event) -> Key | None:
@@ -314,24 +307,9 @@ def _bounded(duration_ms: int) -> int:
     return min(max(0, duration_ms), DURATION_MS_MAX)
 
 
-class _Reward(msgspec.Struct):
-    """Any JSON: only a number counts."""
-
-    reward: Any = None
-
-
-_rewards = msgspec.json.Decoder(_Reward)
-
-
-def reward_of(event: ConversationImported) -> float | None:
-    """What the source says of how well the task went; None where it says nothing."""
-    reward = _rewards.decode(event.fields).reward
-    return float(reward) if isinstance(reward, int | float) and not isinstance(reward, bool) else None
-
-
 def _imported(recorded: Recorded, event: ConversationImported) -> Experience | None:
-    reward = reward_of(event)
-    if reward is None:
+    outcome = outcome_of(event)
+    if outcome is None:
         return None
     owner, conversation_id = owned_by(recorded)
     return Experience(
@@ -340,7 +318,7 @@ def _imported(recorded: Recorded, event: ConversationImported) -> Experience | N
         conversation_id=conversation_id,
         partition=recorded.partition,
         task_type=IMPORTED,
-        outcome="success" if reward >= 1 else "failure",
+        outcome=outcome,
         requested_at=recorded.recorded_at,
         ended_at=recorded.recorded_at,
         first_offset=recorded.offset,
@@ -350,25 +328,17 @@ def _imported(recorded: Recorded, event: ConversationImported) -> Experience | N
 
 
 def _with_message(row: Experience, recorded: Recorded, event: MessageImported) -> Experience:
-    """A step is a message of the assistant's, as it is a call of the model in a run."""
-    message = read_imported(event.message)
+    work = work_of(event)
     tools = dict(row.tools)
-    calls = [_name_of(call) for call in message.tool_calls or ()] if message.role == "assistant" else []
-    for name in calls:
+    for name in work.tools:
         tools[name] = ToolUse(tools[name].calls + 1 if name in tools else 1)
     return msgspec.structs.replace(
         row,
-        steps=row.steps + (message.role == "assistant"),
-        tool_calls=row.tool_calls + len(calls),
+        steps=row.steps + work.steps,
+        tool_calls=row.tool_calls + len(work.tools),
         tools=tools,
         last_offset=recorded.offset,
     )
-
-
-def _name_of(call: dict[str, Any]) -> str:
-    function = call.get("function")
-    name = function.get("name") if isinstance(function, dict) else None  # type: ignore[union-attr]
-    return name if isinstance(name, str) else "unknown"
 
 
 PROJECTION = Projection(

@@ -10,16 +10,13 @@ from psycopg_pool import AsyncConnectionPool
 from projections import page_cursors
 from projections.experience_texts import terms_of
 from projections.experiences import Experience, Outcome
+from projections.page_cursors import InvalidPageCursor
 from projections.tables import fetch_rows
 
 LIST_MAX = 200
 CURSOR_CHARS_MAX = 200
 FILTERS = ("agent", "skill", "mode", "model", "department", "task_type", "outcome", "error_class")
 """Columns that a list may be narrowed to one value of."""
-
-
-class InvalidExperienceCursor(ValueError):
-    """The text is not the `str` of a cursor."""
 
 
 class Cursor(NamedTuple):
@@ -60,12 +57,12 @@ class Wanted(NamedTuple):
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor whose `str` this is. Raises `InvalidExperienceCursor`."""
+    """The cursor whose `str` this is. Raises `InvalidPageCursor`."""
+    ended_at, experience_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
     try:
-        ended_at, experience_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
         return Cursor(ended_at, UUID(experience_id))
     except ValueError:
-        raise InvalidExperienceCursor(page_cursors.refusal(text)) from None
+        raise InvalidPageCursor(text) from None
 
 
 _JOINED = "FROM experiences e JOIN experience_texts t USING (id)"

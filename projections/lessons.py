@@ -61,18 +61,20 @@ async def pitfalls(
     owner: str | None,
     since: datetime,
     until: datetime,
+    position: int | None = None,
     at_least: int = 3,
     limit: int = 20,
 ) -> list[Pitfall]:
     """What failed at least `at_least` times in tasks of this owner (None: of everybody) that ended from `since` until
-    before `until`, the most frequent first; at most `limit`, which is at most 100.
+    before `until`, the most frequent first; at most `limit`, which is at most 100. With `position` nothing that ended
+    behind it in the log.
 
     Looks at the newest 50 000 failed tasks of that time, for tools at its newest 20 000 tasks. Raises
     `ViewsUnavailable`.
     """
     limit = max(0, min(limit, PITFALLS_MAX))
     scope, of_owner = ("", ()) if owner is None else ("AND e.owner = %s", (owner,))
-    arguments = (since, until, *of_owner, max(1, at_least), limit)
+    arguments = (since, until, position, position, *of_owner, max(1, at_least), limit)
     found = await fetch_rows(pool, Pitfall, _FAILED_RUNS.format(scope=scope), arguments)
     found += await fetch_rows(pool, Pitfall, _FAILED_CALLS.format(scope=scope), arguments)
     return sorted(found, key=lambda one: (-one.failures, -one.last_at.timestamp()))[:limit]
@@ -90,7 +92,8 @@ SELECT p.*, coalesce((
 _FAILED_RUNS = f"""
 WITH failed AS MATERIALIZED (
     SELECT e.id, e.conversation_id, e.task_type, e.agent, e.error_class, e.ended_at FROM experiences e
-    WHERE e.outcome = 'failure' AND e.ended_at >= %s AND e.ended_at < %s {{scope}}
+    WHERE e.outcome = 'failure' AND e.ended_at >= %s AND e.ended_at < %s
+        AND (%s::bigint IS NULL OR e.position <= %s) {{scope}}
     ORDER BY e.ended_at DESC, e.id DESC LIMIT {FAILURES_MAX}
 ), pitfalls AS MATERIALIZED (
     SELECT row_number() OVER () AS number, 'run' AS kind, task_type, agent, error_class, count(*) AS failures,
@@ -106,7 +109,8 @@ WITH failed AS MATERIALIZED (
 _FAILED_CALLS = f"""
 WITH ended AS MATERIALIZED (
     SELECT e.id, e.conversation_id, e.ended_at, e.tools FROM experiences e
-    WHERE e.outcome IS NOT NULL AND e.ended_at >= %s AND e.ended_at < %s {{scope}}
+    WHERE e.outcome IS NOT NULL AND e.ended_at >= %s AND e.ended_at < %s
+        AND (%s::bigint IS NULL OR e.position <= %s) {{scope}}
     ORDER BY e.ended_at DESC, e.id DESC LIMIT {RUNS_MAX}
 ), used AS MATERIALIZED (
     SELECT e.id, e.conversation_id, e.ended_at, u.key AS tool, coalesce((u.value->>'calls')::bigint, 0) AS calls,

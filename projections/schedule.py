@@ -17,10 +17,11 @@ import psycopg
 import structlog
 
 from app.core.envelope import NewEvent
-from app.core.ids import named_id, new_id
+from app.core.ids import named_id
 from app.core.streams import ADMIN
 from app.log.batch import Lease
 from app.log.errors import LeaseLost, LogError
+from app.log.ids import new_id
 from app.log.log import Log
 from projections.gentle import GentleCheck, NotNow, run_gently
 from projections.projection import AnyProjection

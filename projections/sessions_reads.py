@@ -12,6 +12,7 @@ from psycopg_pool import AsyncConnectionPool
 from app.core import titles
 from app.core.texts import Locale
 from projections import page_cursors
+from projections.page_cursors import InvalidPageCursor
 from projections.reads import read_one
 from projections.sessions import Session, Status
 from projections.tables import fetch_rows
@@ -24,10 +25,6 @@ _SHOWN = (
     "coalesce(c.message_count, 0) AS message_count"
 )
 _JOINED = "LEFT JOIN conversations c ON c.owner = s.owner AND c.conversation_id = s.conversation_id"
-
-
-class InvalidSessionCursor(ValueError):
-    """A cursor that is none; the message says what to send."""
 
 
 class Cursor(NamedTuple):
@@ -58,13 +55,10 @@ class ShownSession(Session, frozen=True, gc=False):
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor whose `str` this is. Raises `InvalidSessionCursor`."""
-    try:
-        updated_at, session_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
-    except ValueError:
-        raise InvalidSessionCursor(page_cursors.refusal(text)) from None
+    """The cursor whose `str` this is. Raises `InvalidPageCursor`."""
+    updated_at, session_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
     if not session_id or "\0" in session_id:
-        raise InvalidSessionCursor(page_cursors.refusal(text))
+        raise InvalidPageCursor(text)
     return Cursor(updated_at, session_id)
 
 

@@ -43,7 +43,6 @@ from projections.projection import Key, Projection, conversation_key, event_type
 from projections.tasks_progress import Advance, advanced, phases_of, told
 from projections.tasks_reads import (
     Cursor,
-    InvalidTaskCursor,
     OpenTask,
     Status,
     Task,
@@ -61,7 +60,6 @@ from projections.tasks_reads import (
 __all__ = [
     "PROJECTION",
     "Cursor",
-    "InvalidTaskCursor",
     "OpenTask",
     "Status",
     "Task",

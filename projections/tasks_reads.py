@@ -1,7 +1,7 @@
 """The rows of the tasks, and what readers ask of them: one, a list, and those that have not ended."""
 
 from collections.abc import Collection
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Literal, NamedTuple, get_args
 from uuid import UUID
 
@@ -10,6 +10,8 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.core import streams
 from app.core.messages import Usage
+from projections import page_cursors
+from projections.page_cursors import InvalidPageCursor
 from projections.past import Source
 from projections.tables import fetch_rows
 
@@ -17,11 +19,8 @@ Status = Literal["pending", "running", "waiting", "completed", "failed", "cancel
 STATES: tuple[Status, ...] = get_args(Status)
 LIST_MAX = 500
 OPEN_TASKS_MAX = 10_000
+CURSOR_CHARS_MAX = 200
 PRESENT = Source("tasks")
-
-
-class InvalidTaskCursor(ValueError):
-    """A cursor of the list of tasks that cannot be read; leave it out to start from the newest."""
 
 
 class Cursor(NamedTuple):
@@ -31,9 +30,7 @@ class Cursor(NamedTuple):
     task_id: UUID
 
     def __str__(self) -> str:
-        """Safe in URLs: no plus sign."""
-        created_at = self.created_at.astimezone(UTC).isoformat().replace("+00:00", "Z")
-        return f"{created_at}~{self.task_id}"
+        return page_cursors.encoded(self.created_at, self.task_id)
 
 
 class TaskInput(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
@@ -143,15 +140,12 @@ class _First(msgspec.Struct, frozen=True):
 
 
 def parse_cursor(text: str) -> Cursor:
-    """The cursor whose `str` this is. Raises `InvalidTaskCursor`."""
-    created_at, _, task_id = text.partition("~")
+    """The cursor whose `str` this is. Raises `InvalidPageCursor`."""
+    created_at, task_id = page_cursors.decoded(text, chars_max=CURSOR_CHARS_MAX)
     try:
-        cursor = Cursor(datetime.fromisoformat(created_at), UUID(task_id))
-        if cursor.created_at.tzinfo is not None:
-            return cursor._replace(created_at=cursor.created_at.astimezone(UTC))
-    except (ValueError, OverflowError):
-        pass
-    raise InvalidTaskCursor(f"{text[:60]!r} is not a cursor; send the one of the page before, or none")
+        return Cursor(created_at, UUID(task_id))
+    except ValueError:
+        raise InvalidPageCursor(text) from None
 
 
 async def get(pool: AsyncConnectionPool, task_id: UUID, *, owner: str | None = None) -> Task | None:

@@ -14,9 +14,12 @@ from app.auth.directory import ApiKey, Department, User
 from app.auth.principal import ID_CHARS_MAX, ID_PATTERN, Role, Scope
 from app.core.admin_events import QuotaPeriod, QuotaSet, QuotaSubject, QuotaType
 from app.core.texts import Locale
+from projections import page_cursors
+from projections.page_cursors import InvalidPageCursor
 
 LIST_DEFAULT = 100
 LIST_MAX = 500
+CURSOR_CHARS_MAX = 1_000
 NO_STORE = {"Cache-Control": "no-store"}
 
 Id = Annotated[str, Meta(min_length=1, max_length=ID_CHARS_MAX, pattern=ID_PATTERN)]
@@ -169,17 +172,19 @@ def page_of(
 ) -> tuple[list[Item], int, str | None]:
     """The page behind the item that `cursor` names, how many items there are, and the next cursor.
 
-    Raises `Refusal` where no item has that name.
+    Raises `InvalidPageCursor` where no item has that name.
     """
     found = list(items)
     start = 0
-    if cursor is not None:
-        start = next((at for at, item in enumerate(found, start=1) if name_of(item) == cursor), 0)
+    if cursor:
+        names = [name_of(item) for item in found]
+        known = page_cursors.names_of(cursor, chars_max=CURSOR_CHARS_MAX)
+        start = next((names.index(name) + 1 for name in known if name in names), 0)
         if start == 0:
-            raise Refusal("admin_cursor", 400, value=cursor[:ID_CHARS_MAX])
+            raise InvalidPageCursor(cursor)
     page = found[start : start + limit]
     more = start + limit < len(found)
-    return page, len(found), name_of(page[-1]) if more else None
+    return page, len(found), page_cursors.packed(name_of(page[-1])) if more else None
 
 
 def shown_quota(quota: QuotaSet) -> Quota:
@@ -187,7 +192,7 @@ def shown_quota(quota: QuotaSet) -> Quota:
 
 
 def quota_name(quota: Quota) -> str:
-    """Its cursor."""
+    """That by which its page ends."""
     return f"{quota.subject}/{quota.subject_id}/{quota.quota_type}/{quota.period}"
 
 

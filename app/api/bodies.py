@@ -12,11 +12,11 @@ from litestar.connection import ASGIConnection
 from litestar.exceptions import ClientException, HTTPException, SerializationException
 from litestar.handlers import BaseRouteHandler
 
+from app.api.wrong_input import told, unreadable
 from app.core.texts import Locale, text
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 TYPE_CHARS_SHOWN = 60
-_AT = " - at `$"
 
 
 async def demand_body(connection: AnyConnection, handler: BaseRouteHandler) -> None:
@@ -35,18 +35,12 @@ async def demand_body(connection: AnyConnection, handler: BaseRouteHandler) -> N
     try:
         msgspec.convert(await request.json(), expected.annotation)
     except SerializationException as error:
-        raise ClientException(text("body_not_json", locale, reason=str(error).rstrip("."))) from None
+        raise ClientException(unreadable(error, await request.body(), "body", locale)) from None
     except msgspec.ValidationError as error:
-        raise ClientException(_named(str(error))) from None
+        raise ClientException(told(str(error), locale, expected.annotation)) from None
 
 
 def _is_json(content_type: str) -> bool:
     """`application/json`, and types made of it (`application/problem+json`), with whatever parameters."""
     kind = content_type.partition(";")[0].strip().lower()
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
-
-
-def _named(message: str) -> str:
-    """The message with the place that it is about in front."""
-    what, at, place = message.rpartition(_AT)
-    return f"{place.rstrip('`').lstrip('.')}: {what}" if at else message

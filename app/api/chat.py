@@ -6,7 +6,6 @@ from urllib.parse import urlencode
 
 import msgspec
 from litestar import Response, Router, delete, get, patch, post
-from litestar.exceptions import ClientException
 from litestar.params import Parameter
 
 from app.api.portal import caught_up
@@ -14,6 +13,7 @@ from app.api.services import Services
 from app.api.session_access import find_session, sessions_of
 from app.api.session_messages import add_openai_messages, read_messages, read_openai_messages, send_message
 from app.auth.principal import Principal
+from app.core import streams
 from app.core.messages import Usage
 from app.core.texts import Locale
 from projections import sessions_reads
@@ -82,6 +82,8 @@ class Closed(msgspec.Struct, frozen=True):
 @post("/sessions", status_code=201, summary="Open a session with an agent")
 async def open_session(services: Services, principal: Principal, data: OpenBody) -> ShownSession:
     """404 for an unknown agent; 409 where the client's own id is taken."""
+    if data.session_id is not None:
+        streams.conversation(principal.user_id, data.session_id, name="session_id")
     await services.conversations.roster.refresh()
     session_id, _ = await sessions_of(services).open(
         principal.user_id, data.agent_name, data.metadata, session_id=data.session_id
@@ -104,7 +106,7 @@ async def list_sessions(
     status: Status | None = None,
 ) -> Response[list[ShownSession]]:
     """Sessions that change while one pages come to the front; none is missed that was there and did not change."""
-    before = _parsed(cursor)
+    before = sessions_reads.parse_cursor(cursor) if cursor else None
     await caught_up(services)
     agent = agent_name.replace("\0", "") if agent_name is not None else None
     found = await sessions_reads.list_by_owner(
@@ -146,15 +148,6 @@ async def close_session(services: Services, principal: Principal, session_id: st
         await sessions_of(services).close(principal.user_id, session_id)
         await caught_up(services)
     return Closed("closed", session_id)
-
-
-def _parsed(cursor: str | None) -> sessions_reads.Cursor | None:
-    if cursor is None:
-        return None
-    try:
-        return sessions_reads.parse_cursor(cursor)
-    except sessions_reads.InvalidSessionCursor as error:
-        raise ClientException(str(error)) from None
 
 
 def _shown(services: Services, row: sessions_reads.ShownSession) -> ShownSession:

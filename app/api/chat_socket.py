@@ -255,7 +255,7 @@ async def _resumed(
     owner = owner or line.principal.user_id
     if owner != line.principal.user_id and not line.principal.sees_all:
         raise SessionUnknown(id=session_id[:80])
-    stream = streams.conversation(owner, session_id)
+    stream = streams.conversation(owner, session_id, name="session_id")
     resumption = await services.log.resume(stream, cursor.offset, cursor.epoch)
     session = await find_session(services, owner, session_id)  # the views know all up to that head now
     if not after or resumption.answer == "cannot":

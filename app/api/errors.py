@@ -1,6 +1,7 @@
 """Errors as clients see them: a status, one sentence, no internals. What was unexpected goes into the server's log."""
 
 import secrets
+from collections.abc import Iterator
 from http import HTTPStatus
 from typing import Any
 
@@ -8,8 +9,11 @@ import msgspec
 import structlog
 from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.typing import FieldDefinition
 
 from app.api.feed_wire import InvalidCursor
+from app.api.queries import InvalidQuery
+from app.api.wrong_input import reason_in, told_of_parameter, unreadable
 from app.core.streams import InvalidConversationId
 from app.core.texts import Locale, text
 from app.log.errors import IdempotencyMismatch, LogOverloaded, LogUnavailable, PayloadTooLarge
@@ -33,7 +37,9 @@ from app.runs.refused import (
     TooManyRuns,
     TooManyTasks,
 )
+from app.runs.reminder_times import CronInvalid
 from app.runs.sessions import MetadataTooLong, SessionTaken, SessionUnknown, TitleTooLong
+from projections.page_cursors import InvalidPageCursor
 from projections.reads import ViewsUnavailable
 from projections.runner import ProjectionLag
 
@@ -44,7 +50,9 @@ JSON_BYTES_MAX = 2 * 1024 * 1024
 DETAIL_CHARS_MAX = 300
 
 STATUS: dict[type[Exception], int] = {
+    InvalidQuery: 400,
     InvalidCursor: 400,
+    InvalidPageCursor: 400,
     InvalidConversationId: 400,
     MessageEmpty: 400,
     MessageTooLong: 413,
@@ -83,7 +91,10 @@ def sentence(error: Exception, locale: Locale) -> str | None:
             return text("log_unavailable", locale)
         case LogOverloaded():
             return text("overloaded", locale)
-        case Refused():
+        case CronInvalid() | MessageMalformed():
+            reason = reason_in(str(error.values["reason"]), locale)
+            return text(error.key, locale, **{**error.values, "reason": reason})
+        case Refused() | InvalidQuery() | InvalidPageCursor() | InvalidConversationId():
             return error.sentence(locale)
         case _:
             return str(error) if type(error) in STATUS else None
@@ -111,11 +122,11 @@ def handle_expected(request: AnyRequest, error: Exception) -> Response[Any]:
 
 
 def handle_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
-    """Litestar's own errors; a validation error names each wrong field."""
+    """Litestar's own errors; a validation error names each wrong parameter."""
     locale: Locale = request.app.state["locale"]
     detail = error.detail
     if isinstance(error, ValidationException) and error.extra:
-        detail = "; ".join(_field(one) for one in error.extra)
+        detail = "; ".join(_wrong_parameters(request, error.extra, locale))
     elif detail == HTTPStatus(error.status_code).phrase:
         detail = _said(error.status_code, request, locale) or detail
     return _response(error.status_code, detail, dict(error.headers or {}))
@@ -136,8 +147,7 @@ def _said(status: int, request: AnyRequest, locale: Locale) -> str | None:
 
 def handle_unreadable(request: AnyRequest, error: Exception) -> Response[Any]:
     """A body that the JSON decoder gives up on: no UTF-8, or nested too deeply."""
-    locale: Locale = request.app.state["locale"]
-    return _response(400, text("body_unreadable", locale), {})
+    return _response(400, unreadable(error, b"", "body", request.app.state["locale"]), {})
 
 
 def handle_unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
@@ -145,10 +155,29 @@ def handle_unexpected(request: AnyRequest, error: Exception) -> Response[Any]:
     return _response(500, internal(error, locale, f"{request.method} {request.url.path}"), {})
 
 
-def _field(extra: Any) -> str:
-    if isinstance(extra, dict):
-        return f"{extra.get('key', '')}: {extra.get('message', '')}".strip(": ")  # pyright: ignore[reportUnknownMemberType]
-    return str(extra)
+def _wrong_parameters(request: AnyRequest, found: Any, locale: Locale) -> Iterator[str]:
+    """Each under the name that clients know, with its value where that stands in the address: never what is in a body
+    or a header, which may be a secret."""
+    for one in found:
+        key, message = str(one.get("key", "")), str(one.get("message", ""))
+        name, expected = key, None
+        if (parameter := _parameter(request, key.partition(".")[0])) is not None:
+            name = str(getattr(parameter.kwarg_definition, "name", None) or parameter.name)
+            expected = parameter.annotation
+        given = request.query_params.get(name, request.path_params.get(name))
+        yield told_of_parameter(name, message, locale, None if given is None else str(given), expected)
+
+
+def _parameter(request: AnyRequest, name: str) -> FieldDefinition | None:
+    """Of the handler, or of what is provided to it."""
+    handler = request.route_handler
+    for signature in (
+        handler.parsed_fn_signature,
+        *(provided.parsed_fn_signature for provided in handler.resolve_dependencies().values()),
+    ):
+        if name in signature.parameters:
+            return signature.parameters[name]
+    return None
 
 
 def shortened(sentence: str) -> str:

@@ -4,7 +4,7 @@ A member sees their own; admins and auditors see everybody's, or with `owner` on
 """
 
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, NamedTuple
 from uuid import UUID
 
@@ -21,17 +21,18 @@ from app.api.evolution_wire import (
     shown_metrics,
 )
 from app.api.past import parse_as_of
+from app.api.queries import EARLIEST, LATEST, read_time
 from app.api.security import owner_of
 from app.api.services import Services
 from app.api.views import caught_up
 from app.auth.principal import Principal
 from app.core.messages import storable
-from app.core.texts import Locale, text
+from app.core.texts import text
 from app.runs.reminder_times import ZoneUnknown, zone_of
 from projections import experiences_reads, lessons
 from projections.experience_sums import DIMENSIONS, Dimension
 from projections.experiences import Outcome
-from projections.experiences_reads import InvalidExperienceCursor, Wanted
+from projections.experiences_reads import Wanted
 from projections.lessons import Pitfall
 from projections.metrics import Scope, bucket_of
 from projections.metrics_reads import metrics
@@ -44,6 +45,7 @@ PERIODS: Mapping[Period, timedelta] = {
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
 }
+BEHIND = timedelta(microseconds=1)
 RANGE_DAYS_MAX = 3_660
 VIEWS = ("experiences", "experience_texts")
 
@@ -54,9 +56,7 @@ Owner = Annotated[
     ),
 ]
 Value = Annotated[str | None, Parameter(max_length=200)]
-Time = Annotated[
-    str | None, Parameter(max_length=40, description="RFC 3339, for example 2026-01-31T00:00:00Z")
-]
+Time = Annotated[str | None, Parameter(description="RFC 3339, for example 2026-01-31T00:00:00Z")]
 
 
 AsOf = Annotated[
@@ -88,28 +88,17 @@ def seen_by(services: Services, principal: Principal, named: str | None) -> str 
     return owner_of(services, principal, named)
 
 
-def moment(name: str, given: str, locale: Locale) -> datetime:
-    """Raises 400."""
-    try:
-        found = msgspec.convert(given.strip().replace(" ", "+"), datetime)  # a `+` in an address is a blank
-        if found.tzinfo is not None:
-            return found.astimezone(UTC)
-    except (msgspec.ValidationError, OverflowError, ValueError):
-        pass
-    raise ClientException(text("time_invalid", locale, name=name, given=given[:40]))
-
-
 async def end_of(services: Services, as_of: str) -> tuple[datetime, int | None]:
-    """Right behind that moment. Raises 400."""
+    """Right behind that moment, and its position where it has one. Raises 400, `InvalidQuery`."""
     locale = services.options.locale
     match parse_as_of(as_of):
         case AtTime(at):
-            return at.astimezone(UTC) + timedelta(microseconds=1), None
+            return min(at, LATEST - BEHIND) + BEHIND, None
         case AtPosition(position) if services.log.partitions == 1:
             found = await services.log.reader.partition(0, after=position - 1, limit=1) if position else []
             if not found:
                 raise ClientException(text("position_unknown", locale, given=position))
-            return found[0].recorded_at + timedelta(microseconds=1), position
+            return found[0].recorded_at + BEHIND, position
         case AtPosition() | AtOffset():
             raise ClientException(text("as_of_of_all", locale, given=as_of[:40]))
 
@@ -117,12 +106,12 @@ async def end_of(services: Services, as_of: str) -> tuple[datetime, int | None]:
 async def asked_end(
     services: Services, until: str | None, as_of: str | None
 ) -> tuple[datetime | None, int | None]:
-    """Where the caller has it end; None where nothing is said. Raises 400."""
+    """Where the caller has it end; None where nothing is said. Raises 400, `InvalidQuery`."""
     if until is not None and as_of is not None:
         raise ClientException(text("range_twice", services.options.locale))
     if as_of is not None:
         return await end_of(services, as_of)
-    return (None if until is None else moment("until", until, services.options.locale)), None
+    return (None if until is None else read_time("until", until)), None
 
 
 async def range_of(
@@ -130,13 +119,17 @@ async def range_of(
 ) -> Range:
     """`since` and `until`, or the period up to `as_of`, or up to now by the database's clock, which dates the events.
 
-    Raises 400.
+    Raises 400, `InvalidQuery`.
     """
     locale = services.options.locale
     end, position = await asked_end(services, until, as_of)
     if end is None:
-        end = await now(services.reads) + timedelta(microseconds=1)
-    begin = moment("since", since, locale) if since is not None else end - PERIODS[period]
+        end = await now(services.reads) + BEHIND
+    begin = (
+        read_time("since", since)
+        if since is not None
+        else max(end, EARLIEST + PERIODS[period]) - PERIODS[period]
+    )
     if not begin < end or end - begin > timedelta(days=RANGE_DAYS_MAX):
         shown = {"since": begin.isoformat(), "until": end.isoformat()}
         raise ClientException(text("range_invalid", locale, days=RANGE_DAYS_MAX, **shown))
@@ -164,7 +157,6 @@ async def list_experiences(
     cursor: Annotated[str | None, Parameter(description="`next_cursor` of the page before")] = None,
 ) -> ExperiencePage:
     """Those that match all that is asked for. What belonged to a deleted conversation is not told any more."""
-    locale = services.options.locale
     equal = {
         "agent": agent,
         "skill": skill,
@@ -178,16 +170,13 @@ async def list_experiences(
     end, position = await asked_end(services, until, as_of)
     wanted = Wanted(
         seen_by(services, principal, owner_),
-        moment("since", since, locale) if since is not None else None,
+        read_time("since", since) if since is not None else None,
         end,
         {name: storable(value) for name, value in equal.items() if value is not None},
         q or "",
         position,
     )
-    try:
-        before = experiences_reads.parse_cursor(cursor) if cursor else None
-    except InvalidExperienceCursor as error:
-        raise ClientException(f"cursor: {error}") from None
+    before = experiences_reads.parse_cursor(cursor) if cursor else None
     await caught_up(services.log, services.views, *VIEWS)
     found = await experiences_reads.listed(services.reads, wanted, limit=limit + 1, before=before)
     page = found[:limit]
@@ -259,6 +248,7 @@ async def get_pitfalls(
     period: Period = "30d",
     since: Time = None,
     until: Time = None,
+    as_of: AsOf = None,
     at_least: Annotated[
         int, Parameter(ge=2, le=1_000_000, description="how often it has to have failed")
     ] = 3,
@@ -266,10 +256,16 @@ async def get_pitfalls(
 ) -> PitfallPage:
     """Tasks of one type by one agent that failed in the same way, and tools whose calls failed."""
     owner = seen_by(services, principal, owner_)
-    asked = await range_of(services, period, since, until, None)
+    asked = await range_of(services, period, since, until, as_of)
     await caught_up(services.log, services.views, *VIEWS)
     found = await lessons.pitfalls(
-        services.reads, owner=owner, since=asked.since, until=asked.until, at_least=at_least, limit=limit
+        services.reads,
+        owner=owner,
+        since=asked.since,
+        until=asked.until,
+        position=asked.position,
+        at_least=at_least,
+        limit=limit,
     )
     return PitfallPage(asked.since, asked.until, found)
 

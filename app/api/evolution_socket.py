@@ -16,6 +16,7 @@ from litestar.exceptions import HTTPException
 from litestar.params import QueryParameter
 
 from app.api.evolution import PERIODS, VIEWS, seen_by
+from app.api.queries import SHOWN_CHARS_MAX, InvalidQuery
 from app.api.services import Services
 from app.api.socket_loop import attend, decoded, sentence_of
 from app.api.sockets import CLOSE_NOT_FOUND, CLOSE_TRY_AGAIN, Line, open_line
@@ -37,24 +38,18 @@ class Ping(msgspec.Struct, frozen=True):
 KINDS: dict[str, type[Ping]] = {"ping": Ping}
 
 
-class InvalidExperiencesCursor(ValueError):
-    """The text is no cursor of this socket."""
-
-
 def format_cursor(positions: tuple[int, ...]) -> str:
     """The position in each partition of the log, with commas between."""
     return ",".join(map(str, positions))
 
 
 def parse_cursor(text: str, partitions: int) -> tuple[int, ...]:
-    """Raises `InvalidExperiencesCursor`."""
+    """Raises `InvalidQuery`."""
     parts = text.split(",") if len(text) <= CURSOR_CHARS_MAX else []
     if len(parts) != partitions or not all(
         part.isascii() and part.isdigit() and len(part) <= 18 for part in parts
     ):
-        raise InvalidExperiencesCursor(
-            f"after={text[:40]!r} is not a cursor; send that of the last frame, or none"
-        )
+        raise InvalidQuery("cursor_of_experiences", name="after", given=text[:SHOWN_CHARS_MAX])
     return tuple(map(int, parts))
 
 
@@ -159,8 +154,8 @@ async def evolution_socket(
         except HTTPException as error:
             await line.refuse(CLOSE_NOT_FOUND, error.detail)
             return
-        except InvalidExperiencesCursor as error:
-            await line.refuse(CLOSE_NOT_FOUND, str(error))
+        except InvalidQuery as error:
+            await line.refuse(CLOSE_NOT_FOUND, error.sentence(line.locale))
             return
         except Exception as error:
             await line.refuse(CLOSE_TRY_AGAIN, sentence_of(error, line.locale, "evolution socket"))

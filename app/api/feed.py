@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 from litestar import MediaType, Request, Response, Router, get
@@ -17,7 +18,7 @@ from app.api.services import Services
 from app.auth.principal import Principal
 from app.core import streams
 from app.core.envelope import Recorded
-from app.core.texts import text
+from app.core.texts import Locale, text
 from app.log.errors import LogUnavailable
 from app.log.log import Log, Resumption
 from app.log.read import PAGE_EVENTS_MAX
@@ -46,7 +47,9 @@ class Resume(msgspec.Struct, frozen=True, omit_defaults=True):
 def resume_answer(resumption: Resumption, conversation_id: str, owner: str | None = None) -> Resume:
     """The three answers to a resume, as clients see them. `owner` where it was named."""
     cannot = resumption.answer == "cannot"
-    snapshot = f"/api/v1/portal/conversations/{conversation_id}" + (f"?owner={owner}" if owner else "")
+    snapshot = f"/api/v1/portal/conversations/{quote(conversation_id, safe='')}"
+    if owner:
+        snapshot += f"?owner={quote(owner, safe='')}"
     return Resume(
         resumption.answer,
         wire.format_cursor(resumption.epoch, resumption.head if cannot else resumption.after),
@@ -64,7 +67,7 @@ async def open_feed(
     try:
         stream = streams.conversation(owner, conversation_id)
     except streams.InvalidConversationId as error:
-        raise NotFoundException(str(error)) from None
+        raise NotFoundException(error.sentence(services.options.locale)) from None
     cursor = wire.parse_cursor(after)
     resumption = await services.log.resume(stream, cursor.offset, cursor.epoch)
     if resumption.head == 0:
@@ -100,9 +103,8 @@ async def read_feed(
     )
     resume = resume_answer(resumption, conversation_id, owner if owner != principal.user_id else None)
     if resumption.answer == "cannot":
-        return Response(
-            {"detail": _cannot_sentence(resumption), "status_code": 409, "resume": resume}, status_code=409
-        )
+        detail = _cannot_sentence(resumption, services.options.locale)
+        return Response({"detail": detail, "status_code": 409, "resume": resume}, status_code=409)
     if SSE in accept:
         body = while_allowed(services, principal, _sse(services, stream, resumption.after, wanted))
         return Stream(body, media_type=SSE, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
@@ -123,13 +125,10 @@ async def read_feed(
     return Response(body, media_type=MediaType.JSON, headers={"Cache-Control": "no-store"})
 
 
-def _cannot_sentence(resumption: Resumption) -> str:
+def _cannot_sentence(resumption: Resumption, locale: Locale) -> str:
     if resumption.reason == "other_epoch":
-        return (
-            f"This cursor belongs to another epoch of the log (now {resumption.epoch}), as after a restore; "
-            "start from the snapshot."
-        )
-    return f"This cursor is at offset {resumption.after}, the conversation ends at {resumption.head}."
+        return text("cursor_of_other_epoch", locale, epoch=resumption.epoch)
+    return text("cursor_beyond", locale, after=resumption.after, head=resumption.head)
 
 
 async def _page(

@@ -53,7 +53,7 @@ async def feed_socket(
                 services, owner_of(services, line.principal, owner_), conversation_id, after
             )
         except (NotFoundException, wire.InvalidCursor) as error:
-            message = error.detail if isinstance(error, NotFoundException) else str(error)
+            message = error.detail if isinstance(error, NotFoundException) else error.sentence(line.locale)
             await line.error(message)
             await line.close(CLOSE_POLICY, message)
             return

@@ -6,6 +6,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.api.queries import InvalidQuery
 from app.core.envelope import Recorded
 from app.log.subscribe import Delta, Filter
 
@@ -37,8 +38,8 @@ class Cursor(msgspec.Struct, frozen=True):
     epoch: str | None = None
 
 
-class InvalidCursor(ValueError):
-    """A cursor or filter that cannot be read; the message shows the value and the right form."""
+class InvalidCursor(InvalidQuery):
+    """A cursor or filter that cannot be read."""
 
 
 _encoder = msgspec.json.Encoder()
@@ -50,9 +51,7 @@ def parse_cursor(text: str | None) -> Cursor:
         return Cursor(0)
     epoch, colon, offset = text.rpartition(":")
     if len(text) > CURSOR_CHARS_MAX or not (offset.isascii() and offset.isdigit()) or len(offset) > 18:
-        raise InvalidCursor(
-            f"after={text[:CURSOR_CHARS_MAX]!r} is not a cursor; send an offset (42) or an answer's cursor (epoch:42)"
-        )
+        raise InvalidCursor("cursor_of_feed", name="after", given=text[:CURSOR_CHARS_MAX])
     return Cursor(int(offset), epoch if colon else None)
 
 
@@ -60,12 +59,12 @@ def format_cursor(epoch: str, offset: int) -> str:
     return f"{epoch}:{offset}"
 
 
-def parse_filter(types: str | None, task_id: str | None) -> Filter:
-    """`types` is a list with commas. Raises `InvalidCursor`."""
+def parse_filter(types: str | None, task_id: str | None, *, name: str = "task_id") -> Filter:
+    """`types` is a list with commas; `name` is the parameter that names the task. Raises `InvalidCursor`."""
     try:
         task = None if task_id is None else UUID(task_id)
     except ValueError:
-        raise InvalidCursor(f"task_id={str(task_id)[:60]!r} is not a UUID") from None
+        raise InvalidCursor("not_a_uuid", name=name, given=str(task_id)[:60]) from None
     return Filter(frozenset(filter(None, (part.strip() for part in (types or "").split(",")))), task)
 
 
@@ -74,7 +73,7 @@ def parse_count(name: str, text: str | None, limit: int) -> int:
     if text is None:
         return limit
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= limit):
-        raise InvalidCursor(f"{name}={text[:CURSOR_CHARS_MAX]!r} is not a number from 1 to {limit}")
+        raise InvalidCursor("not_a_count", name=name, given=text[:CURSOR_CHARS_MAX], limit=limit)
     return int(text)
 
 
@@ -83,7 +82,7 @@ def parse_flag(name: str, text: str | None) -> bool:
     if text is None:
         return False
     if text.lower() not in FLAGS:
-        raise InvalidCursor(f"{name}={text[:CURSOR_CHARS_MAX]!r} is neither true nor false")
+        raise InvalidCursor("not_a_flag", name=name, given=text[:CURSOR_CHARS_MAX])
     return FLAGS[text.lower()]
 
 

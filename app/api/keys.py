@@ -27,7 +27,7 @@ from app.auth.decisions import (
 from app.auth.directory import ApiKey, Directory
 from app.auth.principal import Principal, Scope, within_role
 from app.core.envelope import user_actor
-from app.core.ids import new_id
+from app.log.ids import new_id
 from projections import key_uses
 
 PageSize = Annotated[int, Parameter(ge=1, le=wire.LIST_MAX)]

@@ -8,6 +8,8 @@ from litestar.exceptions import NotFoundException
 from litestar.params import QueryParameter
 
 from app.api.feed_wire import parse_filter
+from app.api.past import AsOfText, moment_of
+from app.api.past import headers as headers_of
 from app.api.services import Services
 from app.core import streams
 from app.core.minutes_fold import MinutesFold
@@ -18,6 +20,7 @@ from app.core.texts import Locale, text
 AnyRequest = Request[Any, Any, Any]
 JSON = "application/json"
 MARKDOWN = "text/markdown"
+OFFSET_MAX = 2**62
 FORMATS = {"json": JSON, "markdown": MARKDOWN}
 
 
@@ -30,13 +33,17 @@ async def read_minutes(
     form: Annotated[Literal["json", "markdown"] | None, QueryParameter(name="format")] = None,
     task: str | None = None,
     locale: Locale | None = None,
+    as_of: AsOfText = None,
 ) -> Response[bytes]:
-    """From the log, a page at a time, as it is now: also while a meeting is held. `format` beats the Accept header;
-    `task` shows one turn or meeting, also by a member's task. 404 for what is not the owner's."""
+    """From the log, a page at a time, as it is now or was at `as_of`: also while a meeting is held. `format` beats the
+    Accept header; `task` shows one turn or meeting, also by a member's task. 404 for what is not the owner's."""
     wanted = locale or services.options.locale
-    shown = parse_filter(None, task).task_id
+    shown = parse_filter(None, task, name="task").task_id
+    moment = None if as_of is None else await moment_of(services, owner, conversation_id, as_of)
+    until = OFFSET_MAX if moment is None else moment.offset
     fold = MinutesFold(conversation_id)
-    async for recorded in services.log.reader.all_of(streams.conversation(owner, conversation_id)):
+    stream = streams.conversation(owner, conversation_id)
+    async for recorded in services.log.reader.all_of(stream, until=until):
         fold.add(recorded)
     minutes = fold.minutes()
     if minutes is None:
@@ -48,7 +55,7 @@ async def read_minutes(
         body = markdown(minutes, words_of(wanted)).encode(errors="replace")
     else:
         body = msgspec.json.encode(minutes)
-    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff"}
+    headers = {"Vary": "Accept", "X-Content-Type-Options": "nosniff", **headers_of(moment)}
     return Response(body, media_type=media_type, headers=headers)
 
 

@@ -1,14 +1,13 @@
 """`as_of` of reading calls: what was to be read at a moment of the past, exactly as it was (docs/past.md)."""
 
 import re
-from datetime import datetime
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
 from litestar.exceptions import NotFoundException
 from litestar.params import Parameter
 
-from app.api.feed_wire import InvalidCursor
+from app.api.queries import SHOWN_CHARS_MAX, InvalidQuery, read_time
 from app.api.services import Services
 from app.api.views import caught_up
 from app.auth.principal import Principal
@@ -20,44 +19,39 @@ from projections.tasks import Task
 VIEWS = ("conversations", "transcript", "tasks", "experiences")
 HEADER = "X-As-Of"
 """Of every answer with `as_of`: the moment as an offset of the conversation's stream."""
-SHOWN_CHARS_MAX = 40
-FORMS = "send offset:120, position:4711, or a time with its zone (2026-11-22T10:00:00Z)"
 _NUMBER = re.compile(r"(offset|position):([0-9]{1,18})", re.ASCII)
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d{1,6})?)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_LOST_PLUS = re.compile(r".*T.* \d\d:\d\d", re.ASCII)
+_MEANT_AS_TIME = re.compile(r"\s*\d+-\d.*", re.ASCII | re.DOTALL)
 
 AsOfText: TypeAlias = Annotated[
     str | None,
     Parameter(
         description="as it was at a moment: `offset:120` of the conversation's events, `position:4711` of the log, or "
-        "a time (ISO 8601, with its zone; a plus sign is written %2B). The header X-As-Of of the answer tells it as an "
+        "a time (RFC 3339, with its zone; a plus sign is written %2B). The header X-As-Of of the answer tells it as an "
         "offset"
     ),
 ]
 
 
 def parse_as_of(given: str) -> AsOf:
-    """Raises `InvalidCursor`."""
+    """Raises `InvalidQuery`."""
     if (number := _NUMBER.fullmatch(given)) is not None:
         value = int(number[2])
         return AtOffset(value) if number[1] == "offset" else AtPosition(value)
-    if _TIME.fullmatch(given) is not None:
-        try:
-            return AtTime(datetime.fromisoformat(given))
-        except ValueError as error:
-            raise InvalidCursor(f"as_of={given[:SHOWN_CHARS_MAX]!r} is no time: {error}") from None
-    hint = "write the plus sign as %2B" if _LOST_PLUS.fullmatch(given) else FORMS
-    raise InvalidCursor(f"as_of={given[:SHOWN_CHARS_MAX]!r} is not a moment; {hint}")
+    if _MEANT_AS_TIME.fullmatch(given) is not None:
+        return AtTime(read_time("as_of", given))
+    raise InvalidQuery("as_of_invalid", given=given[:SHOWN_CHARS_MAX])
 
 
 async def moment_of(services: Services, owner: str, conversation_id: str, as_of: str) -> Moment:
     """The moment, with the views at it or behind it. Raises 404 where there never was such a conversation,
-    `InvalidCursor` also for what is to come, `InvalidConversationId`."""
+    `InvalidQuery` also for what is to come, `InvalidConversationId`."""
     wanted = parse_as_of(as_of)
     try:
         moment = await find_moment(services.reads, owner, conversation_id, wanted)
-    except MomentToCome as error:
-        raise InvalidCursor(f"as_of={error}; leave as_of out to read what is there now") from None
+    except MomentToCome:
+        begin = await find_moment(services.reads, owner, conversation_id, AtOffset(0))
+        head = 0 if begin is None else begin.head
+        raise InvalidQuery("as_of_to_come", given=as_of[:SHOWN_CHARS_MAX], head=head) from None
     if moment is None:
         raise no_conversation(services, conversation_id)
     await caught_up(services.log, services.views, *VIEWS, stream=moment.stream)

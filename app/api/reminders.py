@@ -9,9 +9,10 @@ from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import Parameter
 from msgspec import Meta
 
+from app.api import errors
 from app.api.openapi import problems
 from app.api.services import Services
-from app.api.uploads import CursorOf, offset_of
+from app.api.uploads import CursorOf
 from app.api.views import caught_up
 from app.auth.principal import Principal
 from app.core import streams
@@ -25,7 +26,7 @@ from app.runs.reminders import (
     TooManyReminders,
     Wanted,
 )
-from projections import reminders
+from projections import page_cursors, reminders
 
 
 class ReminderBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -93,15 +94,14 @@ async def list_reminders(
     limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
     cursor: CursorOf = None,
 ) -> ReminderPage:
-    before = offset_of(services, cursor)
+    before = page_cursors.offset_of(cursor) if cursor else None
     await _caught_up(services, owner)
     found = await reminders.list_by_owner(
         services.reads, owner, status=status, before=before, limit=limit + 1
     )
     page = found[:limit]
-    return ReminderPage(
-        [_shown(row) for row in page], str(page[-1].set_offset) if len(found) > limit else None
-    )
+    following = page_cursors.offset_cursor(page[-1].set_offset) if len(found) > limit else None
+    return ReminderPage([_shown(row) for row in page], following)
 
 
 @get("/{reminder_id:str}", summary="A reminder")
@@ -120,7 +120,7 @@ async def cancel_reminder(services: Services, principal: Principal, reminder_id:
 
 
 def _refusal(services: Services, error: Refused) -> HTTPException:
-    sentence = error.sentence(services.options.locale)
+    sentence = errors.sentence(error, services.options.locale) or ""
     match error:
         case ReminderUnknown() | AgentUnknown():
             return NotFoundException(sentence)

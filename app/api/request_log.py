@@ -16,20 +16,32 @@ import msgspec
 import structlog
 from litestar import Litestar
 from litestar.routes import HTTPRoute
-from litestar.types import ASGIApp, HTTPScope, Message, Receive, Scope, Send, WebSocketScope
+from litestar.types import (
+    ASGIApp,
+    HTTPReceiveMessage,
+    HTTPScope,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    WebSocketReceiveMessage,
+    WebSocketScope,
+)
 
 from app.api.security import AnyRequest, provide_principal
 from app.api.services import Services
 from app.auth.principal import Principal
-from app.core.ids import new_id
 from app.core.texts import Locale, text
+from app.log.ids import new_id
 from app.telemetry import figures, tracing
-from app.telemetry.logs import note_request, request_context
+from app.telemetry.logs import note_refused_socket, note_request, request_context
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
 OPERATION = frozenset({"/health", "/ready", "/metrics"})
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 STREAMS = (b"text/event-stream", b"application/x-ndjson")
+CLIENT_LEFT = 499
+"""In figures and log lines, where a client was gone before its answer began. Nobody is sent it."""
 PORTS = {"http": 80, "https": 443}
 _SANE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,100}")
 _HEADERS_REFUSED = [(b"content-type", b"application/json")]
@@ -67,14 +79,15 @@ class Doorway:
         if scope["type"] == "lifespan":
             await self._inner(scope, receive, send)
             return
-        connection = _Connection(scope, send, self._methods)
+        connection = _Connection(scope, receive, send, self._methods)
+        heard = receive if connection.is_socket else connection.receive
         # A socket may stay open for days: no trace of its own, and those of the runs it starts begin with them.
         span = nullcontext() if connection.is_socket else tracing.request_span(connection.headers)
         with request_context(request_id=connection.request_id.decode()), span:
             try:
                 refusal = self._refusal(connection)
                 if refusal is None:
-                    await self._inner(scope, receive, connection.send)
+                    await self._inner(scope, heard, connection.send)
                 else:
                     await connection.refuse(*refusal)
             finally:
@@ -118,7 +131,9 @@ class Doorway:
 class _Connection:
     """One request or socket: what came, and what was answered."""
 
-    def __init__(self, scope: ConnectionScope, send: Send, methods: Callable[[str], bytes]) -> None:
+    def __init__(
+        self, scope: ConnectionScope, receive: Receive, send: Send, methods: Callable[[str], bytes]
+    ) -> None:
         self._methods = methods
         self._scope: Any = scope  # one of two kinds of dictionary, which no type checker likes to be asked
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
@@ -127,10 +142,19 @@ class _Connection:
         self.path = scope["path"]
         given = self.headers.get(b"x-request-id", b"")
         self.request_id = given if _SANE_ID.fullmatch(given) else str(new_id()).encode()
+        self._receive = receive
         self._send = send
         self._began = time.perf_counter()
         self._status = 0
+        self._left = False
         self._streamed = False
+
+    async def receive(self) -> HTTPReceiveMessage | WebSocketReceiveMessage:
+        """What a request brings."""
+        message = await self._receive()
+        if message["type"] == "http.disconnect" and not self._status:
+            self._left = True
+        return message
 
     async def send(self, message: Message) -> None:
         """Answer, with the id among the headers."""
@@ -163,6 +187,8 @@ class _Connection:
         headers = [*_HEADERS_REFUSED, (b"content-length", str(len(body)).encode())]
         if status == 503:
             headers.append((b"retry-after", b"1"))
+        if self.is_socket:
+            note_refused_socket()
         kind = "websocket.http.response" if self.is_socket else "http.response"
         if self.is_socket and "websocket.http.response" not in (self._scope.get("extensions") or {}):
             await self.send({"type": "websocket.close", "code": 1008, "reason": ""})
@@ -174,7 +200,8 @@ class _Connection:
         """One line and one figure. Never the URL: there may be a key in it, and ids are no labels."""
         seconds = time.perf_counter() - self._began
         route = str(self._scope.get("path_template") or "unknown")
-        status = self._status or 500
+        # Whoever leaves before the answer begins gets none, although the framework has an error for it.
+        status = CLIENT_LEFT if self._left else self._status or 500
         streamed = self.is_socket or self._streamed
         figures.request(self.method, route, status, None if streamed else seconds)
         if not self.is_socket:

@@ -22,7 +22,7 @@ RequestId = Annotated[str, Meta(min_length=1, max_length=REQUEST_ID_CHARS_MAX)]
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """The answer to a question (`ask_human`). The first one counts."""
+    """The answer to a question (`ask_human`). The first one counts; an empty one is none."""
 
     request_id: RequestId
     content: str
@@ -44,7 +44,7 @@ class Taken(msgspec.Struct, frozen=True):
 
 async def reply(services: Services, principal: Principal, frame: Reply, *, stream: str | None = None) -> None:
     """Answer a question of one of the caller's tasks, `stream`: of this conversation. Raises `RequestNotOpen`, also
-    for somebody else's."""
+    for somebody else's, `MessageEmpty`, `MessageTooLong`."""
     found = await _stream_of(services, principal, frame.request_id, stream)
     await _settle(services, principal, found, frame)
 
@@ -129,7 +129,8 @@ async def _settle(
 
 @post("/{task_id:str}/reply", status_code=200, summary="Answer a question of a task")
 async def reply_to_task(services: Services, principal: Principal, task_id: str, data: Reply) -> Taken:
-    """404 for an unknown task, 409 where the question was answered, has expired, or is not one of the task."""
+    """404 for an unknown task, 409 where the question was answered, has expired, or is not one of the task; 400 for an
+    empty answer, which leaves the question open."""
     task = await demand_task(services, principal, task_id)
     await answer(services, principal, task, data)
     return Taken(str(task.task_id), "answered")

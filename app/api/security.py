@@ -14,6 +14,7 @@ from litestar.exceptions import NotAuthorizedException, NotFoundException, Permi
 from litestar.handlers import BaseRouteHandler
 from litestar.params import QueryParameter
 
+from app.api.queries import refuse_as_of
 from app.api.services import Services
 from app.api.sockets import presented
 from app.auth.principal import Principal, is_id
@@ -31,7 +32,8 @@ ADMINISTRATION = "administration"
 
 async def authenticate(connection: AnyConnection, handler: BaseRouteHandler) -> None:
     """Raises 401 for a wrong or missing credential, 403 where the role or the key's scopes do not allow the call, 404
-    for a member in the administration. Sockets have their own way (`sockets.open_line`)."""
+    for a member in the administration, and 400 for an `as_of` that the call does not take. Sockets have their own way
+    (`sockets.open_line`)."""
     if connection.scope["type"] != ScopeType.HTTP or not connection.scope["path"].startswith(API_PATH):
         return
     services: Services = connection.app.state.services
@@ -44,6 +46,7 @@ async def authenticate(connection: AnyConnection, handler: BaseRouteHandler) -> 
             raise PermissionDeniedException(lacks_scope(principal, "admin", services.options.locale))
     if changes and not principal.may_write:
         raise PermissionDeniedException(cannot_write(principal, services.options.locale))
+    refuse_as_of(connection, handler)
 
 
 async def provide_principal(request: AnyRequest, services: Services) -> Principal:

@@ -40,7 +40,7 @@ OF_RUN = ("execution_mode", "model", "sources")
 class PostedMessage(msgspec.Struct, frozen=True):
     """A message to a session. A user's is answered by the session's agent, unless `run` is false; one of any other role
     is added to the history, and no agent answers it. `content` is a string or a list of parts, as the OpenAI API has
-    them. `execution_mode` beats the agent's own mode. `client_message_id`: sent twice, taken once.
+    them. `execution_mode` beats the agent's own mode. `client_message_id` (or `client_id`): sent twice, taken once.
     """
 
     content: str | list[dict[str, Any]] | None = None
@@ -55,12 +55,15 @@ class PostedMessage(msgspec.Struct, frozen=True):
     model: str | None = None
     sources: tuple[str, ...] = ()
     client_message_id: str | None = None
+    client_id: str | None = None
 
 
 class AddedMessages(msgspec.Struct, frozen=True):
-    """Messages in the OpenAI shape, added together or not at all. `client_id`: sent twice, taken once."""
+    """Messages in the OpenAI shape, added together or not at all. `client_message_id` (or `client_id`): sent twice,
+    taken once."""
 
     messages: Annotated[list[dict[str, Any]], Meta(min_length=1, max_length=MESSAGES_MAX)]
+    client_message_id: str | None = None
     client_id: str | None = None
 
 
@@ -134,7 +137,7 @@ async def send_message(
     """404 for an unknown session or agent, 400 where it is closed. Questions that the task asks meanwhile are answered
     over a socket or `POST /tasks/{task_id}/reply`. A message that is only added is answered with itself, and 201."""
     if data.role != "user" or data.run is False:
-        (shown,), added = await _add(services, principal, session_id, [_openai(data)], data.client_message_id)
+        (shown,), added = await _add(services, principal, session_id, [_openai(data)], _client_id(data))
         return Response(shown, status_code=200 if added.duplicate else 201)  # pyright: ignore[reportReturnType]
     session, accepted = await accept(services, principal, session_id, _to_agent(data))
     async for shown in follow(services, accepted.stream, accepted.task_id, first_offset=accepted.offset):
@@ -157,7 +160,7 @@ async def add_openai_messages(
     """No agent answers them; they are part of what it is shown from now on. The result of a tool (`tool_call_id`) needs
     an assistant's message with that call before it. At most 200 messages at once."""
     messages = [msgspec.Raw(msgspec.json.encode(message)) for message in data.messages]
-    shown, _ = await _add(services, principal, session_id, messages, data.client_id)
+    shown, _ = await _add(services, principal, session_id, messages, _client_id(data))
     return shown
 
 
@@ -207,6 +210,15 @@ async def _add(
     return [_message(session_id, session.agent_name, one) for one in found], added
 
 
+def _client_id(data: PostedMessage | AddedMessages) -> str | None:
+    """The client's own id, by whichever of its two names. Raises `MessageMalformed`."""
+    one, other = data.client_message_id, data.client_id
+    if one is not None and other is not None and one != other:
+        reason = f"is {other[:80]!r}, but client_message_id is {one[:80]!r}; both name the same, so send one of them"
+        raise MessageMalformed(field="client_id", reason=reason)
+    return other if one is None else one
+
+
 def _openai(data: PostedMessage) -> msgspec.Raw:
     """The message as it is kept. Raises `MessageMalformed`."""
     if data.run:
@@ -229,7 +241,7 @@ def _to_agent(data: PostedMessage) -> SessionMessage:
         data.execution_mode,
         data.model,
         data.sources,
-        data.client_message_id,
+        _client_id(data),
     )
 
 

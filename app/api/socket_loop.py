@@ -11,6 +11,7 @@ from app.api.portal_wire import cut
 from app.api.security import cannot_write
 from app.api.services import Services
 from app.api.sockets import CLOSE_INTERNAL, CLOSE_TRY_AGAIN, FrameError, Line
+from app.api.wrong_input import told, unreadable
 from app.core.texts import Locale, text
 from app.log.errors import LogError
 
@@ -88,18 +89,23 @@ def sentence_of(error: BaseException, locale: Locale, where: str) -> str:
 
 def decoded(received: str, kinds: Mapping[str, type[Frame]], locale: Locale) -> Frame:
     """The frame by its `type`. Raises `FrameError` with one sentence that says what is wrong."""
+    if not received:  # so comes what was sent in a binary frame
+        raise FrameError(text("frame_empty", locale))
     try:
         values: Any = msgspec.json.decode(received)
-    except (msgspec.DecodeError, RecursionError, UnicodeError):
-        raise FrameError(text("not_json", locale)) from None
+    except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+        raise FrameError(unreadable(error, received, "frame", locale)) from None
+    known = ", ".join(kinds)
     kind = values.get("type") if isinstance(values, dict) else None  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
-    if not isinstance(kind, str) or kind not in kinds:
-        shown = str(kind)[:KIND_SHOWN_CHARS]  # pyright: ignore[reportUnknownArgumentType]
-        raise FrameError(text("unknown_frame", locale, type=shown, known=", ".join(kinds)))
+    if not isinstance(kind, str):
+        raise FrameError(text("frame_no_type", locale, known=known))
+    if kind not in kinds:
+        raise FrameError(text("unknown_frame", locale, type=kind[:KIND_SHOWN_CHARS], known=known))
     try:
         return msgspec.convert(values, kinds[kind])
     except msgspec.ValidationError as error:
-        raise FrameError(text("invalid_frame", locale, type=kind, reason=str(error))) from None
+        reason = told(str(error), locale, kinds[kind])
+        raise FrameError(text("invalid_frame", locale, type=kind, reason=reason)) from None
 
 
 def demand_writer(line: Line) -> None:

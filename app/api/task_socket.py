@@ -160,7 +160,7 @@ async def task_socket(
             task = await requests.demand_task(services, line.principal, task_id)
             resumption, parts = await _resumed(services, task, after)
         except (NotFoundException, feed_wire.InvalidCursor) as error:
-            message = error.detail if isinstance(error, NotFoundException) else str(error)
+            message = error.detail if isinstance(error, NotFoundException) else error.sentence(line.locale)
             await line.refuse(CLOSE_NOT_FOUND, message)
             return
         except Exception as error:

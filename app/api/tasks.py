@@ -23,7 +23,7 @@ from app.runs.given import given_with
 from app.runs.quotas import charge_of
 from app.runs.record import read_events
 from projections import past_reads, tasks
-from projections.tasks import InvalidTaskCursor, Status, TaskMetadata, TaskOutput
+from projections.tasks import Status, TaskMetadata, TaskOutput
 from projections.tasks_reads import STATES
 
 LIST_MAX = 200
@@ -115,10 +115,7 @@ async def list_tasks(
     owner = storable(owner)
     if conversation_id is not None:
         streams.conversation(owner, conversation_id)
-    try:
-        before = tasks.parse_cursor(cursor) if cursor else None
-    except InvalidTaskCursor as error:
-        raise ClientException(f"cursor: {error}") from None
+    before = tasks.parse_cursor(cursor) if cursor else None
     agent = None if agent_name is None else storable(agent_name)
     moment = None
     if as_of is None:

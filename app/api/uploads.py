@@ -25,16 +25,16 @@ from app.auth.principal import Principal
 from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import FileUploaded
-from app.core.ids import new_id
 from app.core.messages import storable
 from app.core.texts import text
 from app.files import form, names
 from app.files.form import FILE_BYTES_MAX, FormBroken, FormRefused, ReceivedFile, in_thread
 from app.files.sniff import sniffed
 from app.files.store import FileStore
+from app.log.ids import new_id
 from app.log.log import Log
 from app.tools.read_upload import Upload
-from projections import files
+from projections import files, page_cursors
 from projections.reads import ReadPool
 from projections.runner import ProjectionRunner
 
@@ -47,11 +47,7 @@ _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 AnyRequest = Request[Any, Any, Any]
 CursorOf = Annotated[
     str | None,
-    Parameter(
-        description="next_cursor of the page before",
-        max_length=40,
-        schema_extra={"pattern": "^[0-9]{0,18}$"},
-    ),
+    Parameter(description="next_cursor of the page before"),
 ]
 """Of a list in the order of its owner's stream."""
 logger = structlog.get_logger(__name__)
@@ -287,7 +283,7 @@ async def list_files(
     limit: Annotated[int, Parameter(ge=1, le=500)] = 50,
     cursor: CursorOf = None,
 ) -> FilePage:
-    before = offset_of(services, cursor)
+    before = page_cursors.offset_of(cursor) if cursor else None
     if conversation_id is not None:
         streams.conversation(owner, conversation_id)
     found = await uploads.listed(owner, conversation_id, before, limit + 1)
@@ -306,19 +302,8 @@ async def list_files(
             )
             for row in page
         ],
-        str(page[-1].uploaded_offset) if len(found) > limit else None,
+        page_cursors.offset_cursor(page[-1].uploaded_offset) if len(found) > limit else None,
     )
-
-
-def offset_of(services: Services, cursor: str | None) -> int | None:
-    """A cursor is an offset of the owner's stream. Raises 400."""
-    if not cursor:
-        return None
-    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= 18):
-        raise HTTPException(
-            text("cursor_invalid", services.options.locale, given=cursor[:40]), status_code=400
-        )
-    return int(cursor)
 
 
 @route(

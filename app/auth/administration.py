@@ -7,9 +7,9 @@ from app.auth.decisions import Decision
 from app.auth.directory import Directory
 from app.auth.following import FollowedDirectory
 from app.core.envelope import NewEvent
-from app.core.ids import new_id
 from app.core.streams import ADMIN
 from app.log.errors import LogUnavailable, OffsetConflict
+from app.log.ids import new_id
 
 ATTEMPTS_MAX = 20
 

@@ -9,9 +9,9 @@ import structlog
 from app.auth.directory import ApiKey
 from app.core.admin_events import KeyUsed
 from app.core.envelope import NewEvent, user_actor
-from app.core.ids import new_id
 from app.core.streams import user
 from app.log.errors import LogError
+from app.log.ids import new_id
 from app.log.log import Log
 
 BUCKET_SECONDS = 600

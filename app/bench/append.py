@@ -3,6 +3,7 @@
 import asyncio
 import statistics
 from collections.abc import Awaitable, Callable
+from itertools import count
 from time import perf_counter
 
 from app.bench.ground import Ground
@@ -11,8 +12,8 @@ from app.bench.raw import RawWriter
 from app.bench.sample import OWNER, Sampler
 from app.core import events
 from app.core.envelope import NewEvent, user_actor
-from app.core.ids import new_id
 from app.log.connections import connect
+from app.log.ids import new_id
 from app.log.log import Log
 from app.log.queue import BATCH_EVENTS_MAX
 
@@ -23,6 +24,8 @@ LATENCY_SAMPLES = 300
 QUICK_LATENCY_SAMPLES = 20
 MESSAGES = 2_048
 WAIT_SECONDS_MAX = 60.0
+MADE_A_SECOND = 100_000
+"""More than anybody appends here; what is short of it is made while the clock runs."""
 
 
 class LogWriters:
@@ -32,20 +35,29 @@ class LogWriters:
         self._log = log
         self._messages = messages
         self._actor = user_actor(OWNER)
+        self._made: list[NewEvent] = []
+        self._numbers = count()
 
-    async def one(self, stream: int, number: int) -> None:
-        payload = self._messages[number % len(self._messages)]
-        new = NewEvent(new_id(), payload, self._actor)
-        await self._log.append(f"conversation/{OWNER}/{stream}", (new,))
+    def make(self, events: int) -> None:
+        """Have so many at hand. Making them does not count, as it does not for the raw rows."""
+        self._made.extend(self._new() for _ in range(events - len(self._made)))
+
+    def _new(self) -> NewEvent:
+        return NewEvent(new_id(), self._messages[next(self._numbers) % len(self._messages)], self._actor)
+
+    async def one(self, stream: int = 0) -> None:
+        made = self._made
+        await self._log.append(f"conversation/{OWNER}/{stream}", (made.pop() if made else self._new(),))
 
     async def rate(self, seconds: float, writers: int) -> float:
         """Acknowledged appends a second."""
+        self.make(int(seconds * MADE_A_SECOND))
         started = perf_counter()
 
         async def write(stream: int) -> int:
             count = 0
             while perf_counter() - started < seconds:
-                await self.one(stream, stream * 7 + count)
+                await self.one(stream)
                 count += 1
             return count
 
@@ -108,11 +120,11 @@ async def _acknowledgement(ground: Ground, raw: RawWriter, ours: LogWriters) -> 
     ground.say("append: the wait of one writer")
     samples = QUICK_LATENCY_SAMPLES if ground.quick else LATENCY_SAMPLES
     rows = iter([raw.row() for _ in range((samples * ground.rounds + 20) * 2)])
-    numbers = iter(range(10**9))
+    ours.make((samples * ground.rounds + 20) * 2)
     sides: tuple[Callable[[], Awaitable[None]], ...] = (
         lambda: raw.one_in_transaction(next(rows)),
         lambda: raw.one(next(rows)),
-        lambda: ours.one(0, next(numbers)),
+        ours.one,
     )
 
     def timed(side: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[float]]:

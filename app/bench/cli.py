@@ -1,6 +1,7 @@
 """`minutebook bench`: measures this machine, and prints ratios."""
 
 import asyncio
+import inspect
 import resource
 import sys
 import time
@@ -52,7 +53,19 @@ BENCHMARKS: dict[str, Benchmark] = {
 }
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+class _Command(click.Command):
+    """Its help lists the benchmarks, each with what its module says of itself."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Benchmarks"):
+            formatter.write_dl([(name, _about(measure)) for name, measure in BENCHMARKS.items()])
+
+
+def _about(benchmark: Benchmark) -> str:
+    return (inspect.getdoc(inspect.getmodule(benchmark)) or "").partition("\n")[0]
+
+
+@click.command(cls=_Command, context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("names", nargs=-1, metavar="[NAME]…")
 @click.option("--rounds", type=click.IntRange(1, 1_000), help=f"Pairs that are measured (default {ROUNDS})")
 @click.option("--quick", is_flag=True, help="Tiny sizes, one round: shows that everything runs, not how fast")
@@ -85,9 +98,8 @@ def bench_command(
 ) -> None:
     """Measure, as ratios against baselines of the same run. It takes a few minutes; use an idle machine.
 
-    NAME: append, replay, fanout, reconnect, projections, storage, steps, team, sessions, metrics, past, load; none
-    means all. Runs on fresh databases of the server that DATABASE_URL names (its role has to be allowed to create
-    databases), else on an embedded server.
+    NAME: one of those below; none means all. Runs on fresh databases of the server that DATABASE_URL names (its role
+    has to be allowed to create databases), else on an embedded server.
     """
     unknown = [name for name in names if name not in BENCHMARKS]
     if unknown:

@@ -18,9 +18,9 @@ import msgspec
 from app.bench.ground import Ground
 from app.bench.load_check import Found, check
 from app.bench.load_plan import Phase, Plan, Said, Seen, User
-from app.bench.load_server import Watch, end, flatness, service_of
+from app.bench.load_server import Watch, flatness, service_of
 from app.bench.measure import Goal, Row, milliseconds, quantile, row, thousands
-from app.bench.process import Server
+from app.bench.process import Server, end
 from app.core import streams
 from app.core.envelope import Recorded
 from app.log.log import Log

@@ -3,9 +3,7 @@
 import asyncio
 import os
 import re
-import secrets
 import statistics
-import sys
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,10 +11,9 @@ from time import perf_counter
 
 import msgspec
 
-import app
 from app.bench.ground import Ground
 from app.bench.load_plan import TOOL_WORD, User
-from app.bench.process import START_SECONDS_MAX, STOP_SECONDS_MAX, Server
+from app.bench.process import SERVICE, Server, running
 from app.gateway.scripted import Answer, Rule, ScriptedCall, When
 
 CHUNK_CHARS = 12
@@ -47,61 +44,10 @@ SCRIPT = (
 @asynccontextmanager
 async def service_of(ground: Ground, dsn: str, users: Sequence[User]) -> AsyncGenerator[Server]:
     """As everybody starts it, with the settings that everybody has. Raises `RuntimeError` with its output."""
-    folder = ground.folder / f"load-{secrets.token_hex(4)}"
-    folder.mkdir()
-    script, printed = folder / "script.json", folder / "output.txt"
-    script.write_bytes(msgspec.json.encode(SCRIPT))
     keys = [{"user": user.user_id, "key": user.api_key, "role": "member"} for user in users]
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("MINUTEBOOK_")}
-    environment = inherited | {
-        "DATABASE_URL": dsn,
-        "MINUTEBOOK_API_KEYS": msgspec.json.encode(keys).decode(),
-        "MINUTEBOOK_DATA_DIR": str(folder),
-        "MINUTEBOOK_MODEL": f"scripted:{script}",
-        "MINUTEBOOK_LOG_LEVEL": "warning",
-        "PYTHONPATH": str(Path(next(iter(app.__path__))).parent),
-        "PYTHONUNBUFFERED": "1",
-    }
-    with printed.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "app.cli", "run", "--port", "0"),
-            cwd=folder,
-            env=environment,
-            stdout=output,
-            stderr=output,
-        )
-    try:
-        yield await _listening(process, printed)
-        if process.returncode is not None:
-            raise RuntimeError(f"the service has ended under load:\n{_end_of(printed)}")
-    finally:
-        await end(process)
-
-
-async def end(process: asyncio.subprocess.Process) -> None:
-    """With SIGTERM; with SIGKILL after 30 s."""
-    if process.returncode is None:
-        process.terminate()
-        try:
-            async with asyncio.timeout(STOP_SECONDS_MAX):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _listening(process: asyncio.subprocess.Process, printed: Path) -> Server:
-    clock = asyncio.get_running_loop().time
-    deadline = clock() + START_SECONDS_MAX
-    while process.returncode is None and clock() < deadline:
-        if found := _LISTENS.search(_end_of(printed)):
-            return Server(found[1], int(found[2]), process.pid)
-        await asyncio.sleep(_POLL_SECONDS)
-    raise RuntimeError(f"the service did not start:\n{_end_of(printed)}")
-
-
-def _end_of(printed: Path) -> str:
-    return printed.read_text(encoding="utf-8", errors="replace")[-2_000:]
+    settings = {"MINUTEBOOK_API_KEYS": msgspec.json.encode(keys).decode()}
+    async with running(ground, dsn, SERVICE, script=msgspec.json.encode(SCRIPT), settings=settings) as server:
+        yield server
 
 
 class Watch:

@@ -5,9 +5,10 @@ import os
 import re
 import secrets
 import sys
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 
@@ -18,7 +19,10 @@ START_SECONDS_MAX = 60.0
 STOP_SECONDS_MAX = 30.0
 _POLL_SECONDS = 0.02
 _SERVES = re.compile(r"http://([\d.]+):(\d+)")
-SOCKETS_MAX = 5_000
+PRINTED_CHARS_MAX = 2_000
+SERVICE = ("app.cli", "run", "--port", "0")
+_NO_SETTINGS: Mapping[str, str] = MappingProxyType({})
+_CROWDED = MappingProxyType({"MINUTEBOOK_SOCKETS_PER_USER": "5000"})
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -32,40 +36,51 @@ class Server(msgspec.Struct, frozen=True):
 @asynccontextmanager
 async def service(ground: Ground, dsn: str) -> AsyncGenerator[Server]:
     """`minutebook run`, as everybody starts it."""
-    async with _running(ground, dsn, ["app.cli", "run", "--port", "0"]) as server:
+    async with running(ground, dsn, SERVICE, settings=_CROWDED) as server:
         yield server
 
 
 @asynccontextmanager
 async def service_with_append(ground: Ground, dsn: str) -> AsyncGenerator[Server]:
     """The service with one more route, which appends one event (`served.py`)."""
-    async with _running(ground, dsn, ["app.bench.served"]) as server:
+    async with running(ground, dsn, ["app.bench.served"], settings=_CROWDED) as server:
         yield server
 
 
 @asynccontextmanager
 async def plain_sockets(ground: Ground, dsn: str) -> AsyncGenerator[Server]:
     """Sockets without our code on the same web server (`plain.py`)."""
-    async with _running(ground, dsn, ["app.bench.plain"]) as server:
+    async with running(ground, dsn, ["app.bench.plain"], settings=_CROWDED) as server:
         yield server
 
 
 @asynccontextmanager
-async def _running(ground: Ground, dsn: str, module: list[str]) -> AsyncGenerator[Server]:
+async def running(
+    ground: Ground,
+    dsn: str,
+    module: Sequence[str],
+    *,
+    script: bytes = b"[]",
+    settings: Mapping[str, str] = _NO_SETTINGS,
+) -> AsyncGenerator[Server]:
+    """`module` with its arguments, in a folder of its own, with a scripted model and these settings besides.
+
+    Raises `RuntimeError` with its output where it does not start, or has ended meanwhile.
+    """
     folder = ground.folder / f"{module[0]}-{secrets.token_hex(4)}"
     folder.mkdir()
-    script, printed = folder / "script.json", folder / "output.txt"
-    script.write_text("[]", encoding="utf-8")
+    scripted, printed = folder / "script.json", folder / "output.txt"
+    scripted.write_bytes(script)
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MINUTEBOOK_")}
     environment = inherited | {
         "DATABASE_URL": dsn,
         "MINUTEBOOK_DATA_DIR": str(folder),
-        "MINUTEBOOK_MODEL": f"scripted:{script}",
+        "MINUTEBOOK_MODEL": f"scripted:{scripted}",
         "MINUTEBOOK_LOG_LEVEL": "warning",
         "MINUTEBOOK_PORT": "0",
-        "MINUTEBOOK_SOCKETS_PER_USER": str(SOCKETS_MAX),
         "PYTHONPATH": str(Path(next(iter(app.__path__))).parent),
         "PYTHONUNBUFFERED": "1",
+        **settings,
     }
     with printed.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
@@ -74,8 +89,10 @@ async def _running(ground: Ground, dsn: str, module: list[str]) -> AsyncGenerato
     try:
         host, port = await _address(process, printed)
         yield Server(host, port, process.pid)
+        if process.returncode is not None:
+            raise RuntimeError(f"a server has ended under measurement:\n{_end_of(printed)}")
     finally:
-        await _stop(process)
+        await end(process)
 
 
 async def _address(process: asyncio.subprocess.Process, printed: Path) -> tuple[str, int]:
@@ -83,19 +100,20 @@ async def _address(process: asyncio.subprocess.Process, printed: Path) -> tuple[
     try:
         async with asyncio.timeout(START_SECONDS_MAX):
             while process.returncode is None:
-                if found := _SERVES.search(_text(printed)):
+                if found := _SERVES.search(_end_of(printed)):
                     return found[1], int(found[2])
                 await asyncio.sleep(_POLL_SECONDS)
     except TimeoutError:
         pass
-    raise RuntimeError(f"a server for the benchmark did not start:\n{_text(printed)[-2_000:]}")
+    raise RuntimeError(f"a server for the benchmark did not start:\n{_end_of(printed)}")
 
 
-def _text(printed: Path) -> str:
-    return printed.read_text(encoding="utf-8", errors="replace")
+def _end_of(printed: Path) -> str:
+    return printed.read_text(encoding="utf-8", errors="replace")[-PRINTED_CHARS_MAX:]
 
 
-async def _stop(process: asyncio.subprocess.Process) -> None:
+async def end(process: asyncio.subprocess.Process) -> None:
+    """With SIGTERM; with SIGKILL after 30 s."""
     if process.returncode is not None:
         return
     process.terminate()

@@ -8,8 +8,8 @@ from app.bench.sample import OWNER
 from app.core import events
 from app.core.envelope import user_actor
 from app.core.events import MessageReceived
-from app.core.ids import new_id
 from app.log.connections import Connection
+from app.log.ids import new_id
 
 ROWS = 1_000
 PARTITION = 1_000_000  # the raw rows' own: their positions never meet those of the log

@@ -18,8 +18,8 @@ from app.core.events import (
     ToolRef,
     ToolReturned,
 )
-from app.core.ids import new_id
 from app.core.messages import ModelAnswer, ToolCall, ToolSpec, Usage
+from app.log.ids import new_id
 
 OWNER = "local"
 MESSAGE_CHARS = 110

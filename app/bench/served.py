@@ -18,7 +18,7 @@ from app.bench.sample import OWNER
 from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import MessageReceived
-from app.core.ids import new_id
+from app.log.ids import new_id
 from app.server import build_app, gateway_of
 from app.settings import load
 from app.telemetry import configure_logs

@@ -9,9 +9,9 @@ from app.bench.sample import OWNER
 from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import Event, MessageAnswered, MessageReceived
-from app.core.ids import new_id
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedModel, When
 from app.log.connections import connect
+from app.log.ids import new_id
 from app.log.log import Log
 from app.runs.accept import Conversations
 from app.runs.roster import plain_roster

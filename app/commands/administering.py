@@ -1,8 +1,6 @@
 """What the commands `users`, `keys`, `departments` and `quotas` have in common: the directory, who did it, and how it
 is shown."""
 
-import asyncio
-import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
@@ -11,13 +9,13 @@ import click
 import msgspec
 
 from app.auth.administration import Administration
-from app.auth.decisions import Refusal
+from app.auth.decisions import Decision, Refusal
+from app.auth.directory import Directory
 from app.auth.following import FollowedDirectory
 from app.auth.principal import is_id
-from app.commands.minutes import Deployment
+from app.commands.database import Deployment, run_with_log
 from app.core.envelope import SYSTEM, user_actor
-from app.log.errors import LogError
-from app.log.log import open_log
+from app.log.log import Log
 
 Result = TypeVar("Result")
 USER_MARK = user_actor("")
@@ -45,22 +43,19 @@ def administer(deployment: Deployment, act: Callable[[Administration], Awaitable
     code 1."""
     settings = deployment.settings
     admins = frozenset(key.user for key in settings.api_keys if key.role == "admin")
+
+    async def work(log: Log) -> Result:
+        return await act(Administration(FollowedDirectory(log), settings_admins=admins))
+
     try:
-        return asyncio.run(_administer(deployment.dsn(), admins, act))
+        return run_with_log(deployment.dsn(), "admin", work)
     except Refusal as error:
         raise click.ClickException(error.sentence(settings.locale)) from error
-    except LogError as error:
-        raise click.ClickException(str(error)) from error
 
 
-async def _administer(
-    dsn: str, settings_admins: frozenset[str], act: Callable[[Administration], Awaitable[Result]]
-) -> Result:
-    log = await open_log(dsn, node_id=f"admin-{os.getpid()}")
-    try:
-        return await act(Administration(FollowedDirectory(log), settings_admins=settings_admins))
-    finally:
-        await log.close()
+def record(deployment: Deployment, decide: Callable[[Directory], Decision], author: str) -> Directory:
+    """What is decided goes on record as the author's; the directory with it."""
+    return administer(deployment, lambda administration: administration.change(decide, author))
 
 
 def show(rows: Iterable[msgspec.Struct], columns: Sequence[str], *, as_json: bool) -> None:

@@ -5,9 +5,8 @@ import click
 from app.auth import decisions
 from app.auth.administration import Administration
 from app.auth.decisions import known_department
-from app.auth.directory import Directory
-from app.commands.administering import administer, author_option, json_option, show
-from app.commands.minutes import Deployment
+from app.commands.administering import administer, author_option, json_option, record, show
+from app.commands.database import Deployment
 
 COLUMNS = ("department_id", "name", "created_at")
 
@@ -33,13 +32,10 @@ def list_departments(deployment: Deployment, as_json: bool) -> None:
 @click.pass_obj
 def add_department(deployment: Deployment, department_id: str, name: str, author: str, as_json: bool) -> None:
     """Add the department ID: letters, digits and . _ @ -"""
-
-    async def add(administration: Administration) -> Directory:
-        return await administration.change(
-            lambda directory: decisions.add_department(directory, department_id, name), author
-        )
-
-    show([known_department(administer(deployment, add), department_id)], COLUMNS, as_json=as_json)
+    added = record(
+        deployment, lambda directory: decisions.add_department(directory, department_id, name), author
+    )
+    show([known_department(added, department_id)], COLUMNS, as_json=as_json)
 
 
 @departments_command.command("set")
@@ -52,13 +48,10 @@ def rename_department(
     deployment: Deployment, department_id: str, name: str, author: str, as_json: bool
 ) -> None:
     """Rename the department ID."""
-
-    async def rename(administration: Administration) -> Directory:
-        return await administration.change(
-            lambda directory: decisions.rename_department(directory, department_id, name), author
-        )
-
-    show([known_department(administer(deployment, rename), department_id)], COLUMNS, as_json=as_json)
+    renamed = record(
+        deployment, lambda directory: decisions.rename_department(directory, department_id, name), author
+    )
+    show([known_department(renamed, department_id)], COLUMNS, as_json=as_json)
 
 
 @departments_command.command("remove")
@@ -67,11 +60,5 @@ def rename_department(
 @click.pass_obj
 def remove_department(deployment: Deployment, department_id: str, author: str) -> None:
     """Remove the department ID and its quotas. Its members have no department then."""
-
-    async def remove(administration: Administration) -> Directory:
-        return await administration.change(
-            lambda directory: decisions.remove_department(directory, department_id), author
-        )
-
-    administer(deployment, remove)
+    record(deployment, lambda directory: decisions.remove_department(directory, department_id), author)
     click.echo(f"Removed the department {department_id}.")

@@ -1,6 +1,6 @@
 """`minutebook doctor`: is the log whole, guarded, and does this installation work."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import click
@@ -14,11 +14,13 @@ POSTGRES_OLDEST, POSTGRES_NEWEST = 15, 18
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """One thing that was looked at. `advice` says what to do where it is not `ok`."""
+    """One thing that was looked at. `advice` says what to do where it is not `ok`. A `warning` is of something that
+    works, but hardly as it was meant."""
 
     ok: bool
     what: str
     advice: str = ""
+    warning: bool = False
 
 
 def _server(connection: Connection) -> Iterator[Finding]:
@@ -134,11 +136,26 @@ def examine(dsn: str) -> Iterator[Finding]:
                 )
 
 
-def print_findings(findings: Iterator[Finding]) -> bool:
-    """A line each; true if all is well."""
+def configured(notices: Iterable[str]) -> Iterator[Finding]:
+    """What the settings name in vain, each in a sentence."""
+    found = False
+    for notice in notices:
+        found = True
+        yield Finding(False, notice, "correct the setting; until then it is done without", warning=True)
+    if not found:
+        yield Finding(True, "the experts and tools that the settings name are there")
+
+
+def print_findings(findings: Iterable[Finding]) -> bool:
+    """A line each; true if nothing is wrong, warnings aside."""
     well = True
     for finding in findings:
-        mark = click.style("ok ", fg="green") if finding.ok else click.style("BAD", fg="red")
-        click.echo(f"{mark}  {finding.what}" + ("" if finding.ok else f"\n     → {finding.advice}"))
-        well &= finding.ok
+        click.echo(f"{_mark(finding)}  {finding.what}" + ("" if finding.ok else f"\n     → {finding.advice}"))
+        well &= finding.ok or finding.warning
     return well
+
+
+def _mark(finding: Finding) -> str:
+    if finding.ok:
+        return click.style("ok ", fg="green")
+    return click.style("warning", fg="yellow") if finding.warning else click.style("BAD", fg="red")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 import click
+import psycopg
 from rich.console import Console
 
 from app.log.errors import LogError
@@ -70,6 +71,10 @@ def export_to_folder(
         raise click.ClickException(str(error)) from None
     except LogError as error:
         raise click.ClickException(str(error)) from error
+    except psycopg.Error as error:
+        raise click.ClickException(
+            f"the export was interrupted: {_first_line(error)}. Run the same command again to go on."
+        ) from error
     except OSError as error:
         raise click.ClickException(
             f"{folder} cannot be written: {error.strerror}. Run the same command again to go on."
@@ -85,6 +90,10 @@ def export_to_folder(
     else:
         before = done.manifest.rows - done.new_rows
         click.echo(f"{shown} exported to {folder}" + (f", {before} of them before." if before else "."))
+
+
+def _first_line(error: psycopg.Error) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _count(manifest: Manifest) -> str:

@@ -1,6 +1,7 @@
 """`minutebook tail` and `minutebook replay ID`: the log as it comes, and as it came."""
 
 import asyncio
+import math
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterable
@@ -8,11 +9,9 @@ from contextlib import suppress
 
 import click
 
-from app.commands.transfer import Database
-from app.core import streams
+from app.commands.database import Database, no_conversation, run_with_log, stream_of
 from app.core.envelope import Recorded
-from app.log.errors import LogError
-from app.log.log import Log, open_log
+from app.log.log import Log
 from app.log.read import PAGE_EVENTS_MAX
 from app.transfer.exporting import event_line
 from app.transfer.following import human_line, pauses
@@ -21,6 +20,25 @@ NEWEST_EVENTS = 10
 HEARTBEAT_SECONDS = 1.0
 
 Show = Callable[[Iterable[Recorded]], None]
+
+
+class Speed(click.ParamType[float]):
+    """How many times as fast as it happened."""
+
+    name = "number"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            speed = float(str(value))
+        except ValueError:
+            speed = math.nan
+        if math.isfinite(speed) and speed >= 0:
+            return speed
+        return self.fail(
+            f"{value!r} is no speed; give a number such as 0.5, 1 or 1000, or 0 for all at once",
+            param,
+            ctx,
+        )
 
 
 @click.command("tail")
@@ -43,14 +61,22 @@ def tail_command(
     as_json: bool,
 ) -> None:
     """Print events of the log, oldest first."""
-    stream = _stream(owner or database.owner, conversation_id) if conversation_id is not None else None
+    owner = owner or database.owner
+    stream = stream_of(owner, conversation_id) if conversation_id is not None else None
     show = _shower(as_json)
 
     async def work(log: Log) -> None:
-        if stream is None:
+        if stream is None or conversation_id is None:
             await _tail_log(log, after, follow, show)
-        else:
-            await _tail_stream(log, stream, after, follow, show)
+            return
+        head = await log.reader.head(stream)
+        if head == 0 and not follow:
+            raise click.ClickException(no_conversation(owner, conversation_id))
+        if head == 0:
+            _say(f"{owner} has no conversation {conversation_id!r} yet; waiting for it")
+        elif after is not None and after >= head:
+            _say(f"There is nothing behind offset {after} yet: the conversation ends at {head}")
+        await _tail_stream(log, stream, head, after, follow, show)
 
     _run(database, work)
 
@@ -62,10 +88,10 @@ def tail_command(
 )
 @click.option(
     "--speed",
-    type=click.FloatRange(min=0),
+    type=Speed(),
     default=1.0,
     show_default=True,
-    help="How many times as fast as it happened; 0: at once.",
+    help="How many times as fast as it happened: 0.5, 1, 1000; 0: all at once.",
 )
 @click.option("--owner", help="Whose conversation it is.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -75,15 +101,15 @@ def replay_command(
 ) -> None:
     """Print the events of the conversation CONVERSATION_ID at the pace at which they happened."""
     owner = owner or database.owner
-    stream = _stream(owner, conversation_id)
+    stream = stream_of(owner, conversation_id)
     show = _shower(as_json)
 
     async def work(log: Log) -> None:
         head = await log.reader.head(stream)
         if head == 0:
-            raise click.ClickException(
-                f"{owner} has no conversation {conversation_id!r}; --owner picks another owner"
-            )
+            raise click.ClickException(no_conversation(owner, conversation_id))
+        if after >= head:
+            _say(f"There is nothing behind offset {after}: the conversation ends at {head}")
         last = None
         while after_page := await log.reader.stream(stream, after=last.offset if last else after):
             for seconds, recorded in pauses(after_page, speed, last.recorded_at if last else None):
@@ -97,11 +123,8 @@ def replay_command(
     _run(database, work)
 
 
-def _stream(owner: str, conversation_id: str) -> str:
-    try:
-        return streams.conversation(owner, conversation_id)
-    except streams.InvalidConversationId as error:
-        raise click.ClickException(str(error)) from error
+def _say(text: str) -> None:
+    click.echo(text, err=True)
 
 
 def _shower(as_json: bool) -> Show:
@@ -116,19 +139,8 @@ def _shower(as_json: bool) -> Show:
 
 def _run(database: Database, work: Callable[[Log], Awaitable[None]]) -> None:
     """Ctrl-C and a reader that has gone away (`| head`) are ends like any other."""
-    dsn = database.dsn()
-
-    async def with_log() -> None:
-        log = await open_log(dsn, node_id=f"follow-{os.getpid()}")
-        try:
-            await work(log)
-        finally:
-            await log.close()
-
     try:
-        asyncio.run(with_log())
-    except LogError as error:
-        raise click.ClickException(str(error)) from error
+        run_with_log(database.dsn(), "follow", work)
     except BrokenPipeError:
         with suppress(OSError):  # what is still buffered has no reader either
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -136,8 +148,7 @@ def _run(database: Database, work: Callable[[Log], Awaitable[None]]) -> None:
         pass
 
 
-async def _tail_stream(log: Log, stream: str, after: int | None, follow: bool, show: Show) -> None:
-    head = await log.reader.head(stream)
+async def _tail_stream(log: Log, stream: str, head: int, after: int | None, follow: bool, show: Show) -> None:
     cursor = max(0, head - NEWEST_EVENTS) if after is None else after
     if not follow:
         async for recorded in log.reader.all_of(stream, after=cursor, until=head):
@@ -157,6 +168,8 @@ async def _tail_log(log: Log, after: int | None, follow: bool, show: Show) -> No
         partition: max(0, head - NEWEST_EVENTS) if after is None else after
         for partition, head in heads.items()
     }
+    if after is not None and all(after >= head for head in heads.values()):
+        _say(f"There is nothing behind position {after} yet: the log ends at {max(heads.values())}")
     while True:
         woken.clear()  # before reading: a wake-up during it must not be forgotten
         full = False

@@ -9,13 +9,22 @@ import msgspec
 
 from app.auth import decisions
 from app.auth.administration import Administration
-from app.auth.decisions import EXPIRY_DAYS_MAX, KEY_BYTES, NewKey, issue_key, key_of, revoke_key, with_lower
+from app.auth.decisions import (
+    EXPIRY_DAYS_MAX,
+    KEY_BYTES,
+    NewKey,
+    Refusal,
+    issue_key,
+    key_of,
+    revoke_key,
+    with_lower,
+)
 from app.auth.directory import ApiKey, Directory
-from app.auth.principal import Role, Scope
-from app.commands.administering import administer, author_option, json_option, show, show_json
-from app.commands.minutes import Deployment
+from app.auth.principal import ID_CHARS_MAX, Role, Scope
+from app.commands.administering import administer, author_option, json_option, record, show, show_json
+from app.commands.database import Deployment
 from app.commands.users import role_type
-from app.core.ids import new_id
+from app.log.ids import new_id
 from projections import key_uses
 from projections.reads import read_pool
 
@@ -126,7 +135,9 @@ def create_key(
     )
 
     async def create(administration: Administration) -> Directory:
-        if role is not None and (await administration.read()).user(user_id) is None:
+        if (await administration.read()).user(user_id) is None:
+            if role is None:
+                raise Refusal("user_unknown_of_new_key", 404, id=user_id[:ID_CHARS_MAX])
             added: Role = role
             await administration.change(
                 lambda directory: decisions.add_user(directory, user_id, added), author
@@ -155,11 +166,8 @@ def create_key(
 @click.pass_obj
 def revoke_command(deployment: Deployment, key_id: str, reason: str, author: str, as_json: bool) -> None:
     """Refuse the key KEY_ID from now on. Its open sockets are closed, on every node."""
-
-    async def revoke(administration: Administration) -> Directory:
-        return await administration.change(lambda directory: revoke_key(directory, key_id, reason), author)
-
-    line = _line(_known(administer(deployment, revoke), key_id), None)
+    revoked = record(deployment, lambda directory: revoke_key(directory, key_id, reason), author)
+    line = _line(_known(revoked, key_id), None)
     show([line], ("key_id", "user_id", "prefix", "state", "revoked_at", "reason"), as_json=as_json)
 
 

@@ -1,33 +1,19 @@
 """`minutebook minutes ID`: what was asked, said and decided in a conversation, with the offsets that prove it."""
 
-import asyncio
-import os
 import sys
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import Literal
 from uuid import UUID
 
 import click
 import msgspec
 
-from app.commands.transfer import Database
-from app.core import streams
+from app.commands.database import Deployment, no_conversation, run_with_log, stream_of
 from app.core.minutes import Minutes
 from app.core.minutes_fold import MinutesFold
 from app.core.minutes_markdown import markdown
 from app.core.minutes_words import words_of
 from app.core.texts import Locale
-from app.log.errors import LogError
-from app.log.log import open_log
-
-if TYPE_CHECKING:
-    from app.settings import Settings
-
-
-class Deployment(Database, Protocol):
-    """A database with settings: they name the language."""
-
-    @property
-    def settings(self) -> "Settings": ...
+from app.log.log import Log
 
 
 @click.command("minutes")
@@ -57,19 +43,16 @@ def minutes_command(
     A number in brackets is the offset of the event that proves the line; `minutebook replay ID` shows the events.
     """
     owner = owner or deployment.owner
-    try:
-        stream = streams.conversation(owner, conversation_id)
-    except streams.InvalidConversationId as error:
-        raise click.ClickException(str(error)) from error
-    dsn = deployment.dsn()
-    try:
-        fold = asyncio.run(_fold(dsn, stream, conversation_id))
-    except LogError as error:
-        raise click.ClickException(str(error)) from error
+    stream = stream_of(owner, conversation_id)
+    fold = MinutesFold(conversation_id)
+
+    async def work(log: Log) -> None:
+        async for recorded in log.reader.all_of(stream):
+            fold.add(recorded)
+
+    run_with_log(deployment.dsn(), "minutes", work)
     if fold.minutes() is None:
-        raise click.ClickException(
-            f"{owner} has no conversation {conversation_id!r}; --owner picks another owner"
-        )
+        raise click.ClickException(no_conversation(owner, conversation_id))
     minutes = fold.minutes(None if task is None else str(task))
     if minutes is None:
         raise click.ClickException(f"There is no task {task} in the conversation {conversation_id!r}")
@@ -81,14 +64,3 @@ def _shown(minutes: Minutes, form: Literal["markdown", "json"], locale: Locale) 
     if form == "json":
         return msgspec.json.encode(minutes) + b"\n"
     return markdown(minutes, words_of(locale)).encode(errors="replace")
-
-
-async def _fold(dsn: str, stream: str, conversation_id: str) -> MinutesFold:
-    log = await open_log(dsn, node_id=f"minutes-{os.getpid()}")
-    try:
-        fold = MinutesFold(conversation_id)
-        async for recorded in log.reader.all_of(stream):
-            fold.add(recorded)
-        return fold
-    finally:
-        await log.close()

@@ -1,7 +1,6 @@
 """`minutebook project status | rebuild | retry` and `minutebook check`: the views, and whether they are right."""
 
 import asyncio
-import os
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -12,12 +11,12 @@ import msgspec
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from app.commands.transfer import Database
+from app.commands.database import Database, with_log
 from app.core import streams
 from app.core.envelope import NewEvent
-from app.core.ids import new_id
 from app.log.errors import LogError
-from app.log.log import open_log
+from app.log.ids import new_id
+from app.log.log import Log
 from projections import ALL
 from projections.building import BuildSuperseded
 from projections.checking import Checked, check
@@ -147,11 +146,10 @@ def _verdict(checked: Checked) -> str:
 
 
 async def _record(dsn: str, found: Sequence[Checked]) -> None:
-    log = await open_log(dsn, node_id=f"check-{os.getpid()}")
-    try:
+    async def work(log: Log) -> None:
         await log.append(streams.ADMIN, [NewEvent(new_id(), as_event(one)) for one in found])
-    finally:
-        await log.close()
+
+    await with_log(dsn, "check", work)
 
 
 @contextmanager

@@ -10,10 +10,10 @@ from uuid import UUID
 import click
 import msgspec
 
-from app.commands.transfer import Database
+from app.commands.database import Database, with_log
 from app.core.messages import ChatMessage, ModelRequest
 from app.log.errors import LogError
-from app.log.log import open_log
+from app.log.log import Log
 from app.log.tasks import stream_of_task
 from app.runs.prompts import Prompt, PromptError, SentTo, rebuild
 
@@ -51,15 +51,14 @@ def prompt_command(database: Database, task: UUID, step: int | None, form: Liter
 
 
 async def _rebuild(dsn: str, task: UUID, step: int | None) -> Prompt:
-    node_id = f"prompt-{os.getpid()}"
-    stream = await stream_of_task(dsn, task, node_id=node_id)
+    stream = await stream_of_task(dsn, task, node_id=f"prompt-{os.getpid()}")
     if stream is None:
         raise PromptError(f"There is no task {task} in this log.")
-    log = await open_log(dsn, node_id=node_id)
-    try:
+
+    async def work(log: Log) -> Prompt:
         return await rebuild(log.reader, stream, task, step)
-    finally:
-        await log.close()
+
+    return await with_log(dsn, "prompt", work)
 
 
 def json_of(prompt: Prompt) -> bytes:

@@ -6,9 +6,8 @@ import msgspec
 from app.auth import decisions
 from app.auth.administration import Administration
 from app.auth.decisions import LIMIT_MAX
-from app.auth.directory import Directory
-from app.commands.administering import administer, author_option, json_option, show
-from app.commands.minutes import Deployment
+from app.commands.administering import administer, author_option, json_option, record, show
+from app.commands.database import Deployment
 from app.core.admin_events import QuotaPeriod, QuotaSet, QuotaSubject, QuotaType
 
 COLUMNS = ("subject", "subject_id", "quota_type", "period", "limit")
@@ -67,11 +66,7 @@ def set_quota(
 ) -> None:
     """From now on at most LIMIT within each hour, day or month (UTC). Cost is in US dollars; 0 lets nothing through."""
     quota = QuotaSet(subject, subject_id, quota_type, period, limit)
-
-    async def change(administration: Administration) -> Directory:
-        return await administration.change(lambda directory: decisions.set_quota(directory, quota), author)
-
-    administer(deployment, change)
+    record(deployment, lambda directory: decisions.set_quota(directory, quota), author)
     show([_line(quota)], COLUMNS, as_json=as_json)
 
 
@@ -91,14 +86,11 @@ def remove_quota(
     author: str,
 ) -> None:
     """Remove a quota: there is no such limit any more."""
-
-    async def change(administration: Administration) -> Directory:
-        return await administration.change(
-            lambda directory: decisions.remove_quota(directory, subject, subject_id, quota_type, period),
-            author,
-        )
-
-    administer(deployment, change)
+    record(
+        deployment,
+        lambda directory: decisions.remove_quota(directory, subject, subject_id, quota_type, period),
+        author,
+    )
     click.echo(f"Removed the quota of {quota_type} for each {period} of the {subject} {subject_id}.")
 
 

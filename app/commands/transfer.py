@@ -6,30 +6,22 @@ import sys
 import time
 from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol
+from typing import BinaryIO, Literal
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
+from app.commands.database import Database, no_conversation, run_with_log, stream_of, with_log
 from app.commands.export_tables import Time, export_to_folder
-from app.core import streams
-from app.log.errors import LogError, LogUnavailable
-from app.log.log import open_log
+from app.log.errors import LogUnavailable
+from app.log.log import Log
 from app.transfer.exporting import OpenAIExport, event_line
 from app.transfer.importing import LineResult, Summary, import_file
 from app.transfer.tables import SUBJECTS
 
 PLAIN_PROGRESS_SECONDS = 5.0
 ERRORS_SHOWN_MAX = 100
-
-
-class Database(Protocol):
-    """What the commands need of the context: where the log is, and whose conversations are meant by default."""
-
-    owner: str
-
-    def dsn(self) -> str: ...
 
 
 @click.command("import")
@@ -44,8 +36,12 @@ def import_command(database: Database, file: Path, owner: str | None) -> None:
     """
     dsn = database.dsn()
     with file.open("rb") as opened, _Report(opened) as report:
+
+        async def work(log: Log) -> Summary:
+            return await import_file(log, opened, owner or database.owner, report.line)
+
         try:
-            summary = asyncio.run(_import(dsn, opened, owner or database.owner, report))
+            summary = asyncio.run(with_log(dsn, "import", work))
         except LogUnavailable as error:
             raise click.ClickException(f"{error}. Run the same command again to go on.") from error
         except KeyboardInterrupt:
@@ -110,21 +106,15 @@ def _export_conversation(
     if output is not None and output.is_dir():
         raise click.ClickException(f"{output} is a folder; name a file")
     owner = owner or database.owner
-    try:
-        stream = streams.conversation(owner, conversation_id)
-    except streams.InvalidConversationId as error:
-        raise click.ClickException(str(error)) from error
+    stream = stream_of(owner, conversation_id)
     dsn = database.dsn()
-    missing = f"{owner} has no conversation {conversation_id!r}; --owner picks another owner"
+    missing = no_conversation(owner, conversation_id)
     if conversation_id in SUBJECTS:
         missing += f", --format parquet (csv, jsonl) exports {conversation_id} as a table"
-    try:
-        if output is None:
-            written = asyncio.run(_export(dsn, stream, conversation_id, form, sys.stdout.buffer))
-        else:
-            written = _export_to_file(dsn, stream, conversation_id, form, output)
-    except LogError as error:
-        raise click.ClickException(str(error)) from error
+    if output is None:
+        written = _export(dsn, stream, conversation_id, form, sys.stdout.buffer)
+    else:
+        written = _export_to_file(dsn, stream, conversation_id, form, output)
     if not written:
         raise click.ClickException(
             missing if form == "events" else f"{missing}, --format events shows a deleted one"
@@ -133,31 +123,29 @@ def _export_conversation(
 
 def _export_to_file(dsn: str, stream: str, conversation_id: str, form: str, output: Path) -> bool:
     """Beside it first, so that a failed export leaves no half file under this name."""
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}.part")
+    # A device or a pipe is written as it is: a file in its place would not be what was meant.
+    direct = output.exists() and not output.is_file()
+    unfinished = output if direct else output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        with unfinished.open("wb") as file:
-            written = asyncio.run(_export(dsn, stream, conversation_id, form, file))
-        if written:
-            unfinished.replace(output)
-        return written
-    finally:
-        unfinished.unlink(missing_ok=True)
+        try:
+            with unfinished.open("wb") as file:
+                written = _export(dsn, stream, conversation_id, form, file)
+            if written and not direct:
+                unfinished.replace(output)
+        finally:
+            if not direct:
+                unfinished.unlink(missing_ok=True)
+    except OSError as error:
+        raise click.ClickException(f"{output} cannot be written: {error.strerror}") from error
+    return written
 
 
-async def _import(dsn: str, file: BinaryIO, owner: str, report: "_Report") -> Summary:
-    log = await open_log(dsn, node_id=f"import-{os.getpid()}")
-    try:
-        return await import_file(log, file, owner, report.line)
-    finally:
-        await log.close()
-
-
-async def _export(dsn: str, stream: str, conversation_id: str, form: str, out: BinaryIO) -> bool:
+def _export(dsn: str, stream: str, conversation_id: str, form: str, out: BinaryIO) -> bool:
     """False if there is nothing to export."""
-    log = await open_log(dsn, node_id=f"export-{os.getpid()}")
-    export = OpenAIExport(conversation_id)
-    written = False
-    try:
+
+    async def work(log: Log) -> bool:
+        export = OpenAIExport(conversation_id)
+        written = False
         async for recorded in log.reader.all_of(stream):
             if form == "events":
                 out.write(event_line(recorded) + b"\n")
@@ -168,9 +156,9 @@ async def _export(dsn: str, stream: str, conversation_id: str, form: str, out: B
             out.write(export.line() + b"\n")
             written = True
         out.flush()
-    finally:
-        await log.close()
-    return written
+        return written
+
+    return run_with_log(dsn, "export", work)
 
 
 def _print_summary(summary: Summary) -> None:

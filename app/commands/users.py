@@ -8,8 +8,8 @@ from app.auth.administration import Administration
 from app.auth.decisions import UserChange, known_user
 from app.auth.directory import Directory, User
 from app.auth.principal import Role
-from app.commands.administering import administer, author_option, json_option, show
-from app.commands.minutes import Deployment
+from app.commands.administering import administer, author_option, json_option, record, show
+from app.commands.database import Deployment
 
 COLUMNS = ("user_id", "role", "department_id", "disabled", "name", "created_at")
 role_type = click.Choice(["admin", "member", "auditor"])
@@ -49,13 +49,10 @@ def add_user(
     as_json: bool,
 ) -> None:
     """Add the user ID: letters, digits and . _ @ -"""
-
-    async def add(administration: Administration) -> Directory:
-        return await administration.change(
-            lambda directory: decisions.add_user(directory, user_id, role, department, name), author
-        )
-
-    _show_one(administer(deployment, add), user_id, as_json=as_json)
+    added = record(
+        deployment, lambda directory: decisions.add_user(directory, user_id, role, department, name), author
+    )
+    _show_one(added, user_id, as_json=as_json)
 
 
 @users_command.command("set")

@@ -1,9 +1,11 @@
 """The gateway to the models, and the agents, skills and experts of this deployment."""
 
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import structlog
 
+from app.composition.tools import tool_names
 from app.core.agent import DEFAULT_PROMPT, Agent
 from app.core.events import RunLimits
 from app.experts import library as experts_library
@@ -15,6 +17,7 @@ from app.settings import Settings
 from app.skills import agent_files, library
 from app.skills.agent_files import AgentLibrary
 from app.skills.library import SkillLibrary
+from app.skills.names import FROM_OUTSIDE, TOOLS, alike
 from app.tools.toolbox import ToolBox
 
 logger = structlog.get_logger(__name__)
@@ -31,6 +34,7 @@ def gateway_of(settings: Settings) -> Gateway:
         recovery=settings.model_recovery,
         emergency=settings.model_emergency,
         retries=settings.model_retries,
+        locale=settings.locale,
         timeout_seconds=settings.model_timeout_seconds,
         prices=[(price.model, price.prompt_usd, price.completion_usd) for price in settings.model_prices],
         local_max_tokens=settings.local_max_tokens,
@@ -55,9 +59,33 @@ def roster_of(settings: Settings, toolbox: ToolBox) -> Roster:
     agents = AgentLibrary(agents_dirs, default=default, known_tools=toolbox.live_names)
     skills_dirs = [library.SHIPPED, *map(Path, settings.skills_dirs)]
     skills = SkillLibrary(skills_dirs, known_tools=toolbox.live_names)
+    meetings = meetings_of(settings, skills)
     for notice in (*agents.notices, *skills.notices):
         logger.info("tools_missing", notice=notice)
-    return Roster(toolbox, agents, skills, meetings_of(settings, skills), locale=settings.locale)
+    for notice in meetings.experts.notices:
+        logger.info("experts_missing", notice=notice)
+    for notice in (*meetings.notices, *_phase_notices(settings, toolbox.live_names)):
+        logger.warning("setting_names_nothing", notice=notice)
+    return Roster(toolbox, agents, skills, meetings, locale=settings.locale)
+
+
+def notices_of(settings: Settings) -> tuple[str, ...]:
+    """One sentence for each expert and tool that a setting names and that is not there. Reads files."""
+    names = tool_names(settings)
+    skills = SkillLibrary([library.SHIPPED, *map(Path, settings.skills_dirs)], known_tools=names)
+    return (*meetings_of(settings, skills).notices, *_phase_notices(settings, names))
+
+
+def _phase_notices(settings: Settings, names: Collection[str]) -> Iterator[str]:
+    """Tools of an MCP server come when it is there, so only its name is looked at."""
+    served = tuple(f"{FROM_OUTSIDE}{server.name}__" for server in settings.mcp_servers)
+    for phase in settings.phases:
+        for name in phase.tools or ():
+            if name in names or name.startswith(served):
+                continue
+            unknown = f"but there is no such tool{alike(name, TOOLS.union(names))}"
+            wrong = "which is not enabled in this deployment" if name in TOOLS else unknown
+            yield f"phases: {phase.name!r} names the tool {name!r}, {wrong}"
 
 
 def meetings_of(settings: Settings, skills: SkillLibrary) -> Meetings:
@@ -70,7 +98,4 @@ def meetings_of(settings: Settings, skills: SkillLibrary) -> Meetings:
         settings.board_rounds,
         settings.meeting_timeout_seconds,
     )
-    meetings = Meetings(experts, skills, options)
-    for notice in (*experts.notices, *meetings.notices):
-        logger.info("experts_missing", notice=notice)
-    return meetings
+    return Meetings(experts, skills, options)

@@ -12,6 +12,7 @@ from app.core.streams import conversation_key
 from app.log.log import Log
 from app.runs.operations import MODE as OPERATION
 from app.settings import Settings
+from app.skills.names import TOOLS
 from app.tools import (
     ask_human,
     calculator,
@@ -72,6 +73,12 @@ async def open_tools(stack: AsyncExitStack, settings: Settings, reads: ReadPool,
     stack.push_async_callback(servers.close)
     await servers.start(toolbox.offer)
     return toolbox
+
+
+def tool_names(settings: Settings) -> frozenset[str]:
+    """The names of those that `open_tools` has, without those of MCP servers."""
+    off = {"fetch_url": not settings.fetch, "shell": not settings.shell}
+    return frozenset(name for name in TOOLS if not off.get(name))
 
 
 async def find_operation(

@@ -5,6 +5,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "There is no user {id!r}. GET /api/v1/admin/users and `minutebook users list` show all.",
         "没有用户 {id!r}。可通过 GET /api/v1/admin/users 或 `minutebook users list` 查看。",
     ),
+    "user_unknown_of_new_key": (
+        "There is no user {id!r}. `minutebook keys create {id} --role admin` (or member, auditor) adds them and makes "
+        "the key.",
+        "没有用户 {id!r}。`minutebook keys create {id} --role admin`（或 member、auditor）会添加该用户并创建密钥。",
+    ),
     "user_exists": (
         "There is a user {id!r} already; change that one, or choose another id.",
         "用户 {id!r} 已存在，请修改该用户或换一个编号。",
@@ -74,9 +79,5 @@ TEXTS: dict[str, tuple[str, str]] = {
     "expiry_invalid": (
         "expires_at is {value}; it has to be in the future, at most {days} days from now.",
         "expires_at 为 {value}；须为将来的时间，且不超过 {days} 天。",
-    ),
-    "admin_cursor": (
-        "{value!r} is no cursor of this list; send the one of the page before, or none.",
-        "{value!r} 不是此列表的游标；请使用上一页返回的游标，或不提供。",
     ),
 }

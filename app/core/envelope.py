@@ -11,7 +11,7 @@ from app.core.events import Event, UnknownEvent
 SYSTEM = "system"
 
 
-class NewEvent(msgspec.Struct, frozen=True):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event on its way into the log. `actor` is `user:ID`, `agent:NAME` or `system`."""
 
     id: UUID

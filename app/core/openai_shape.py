@@ -5,7 +5,7 @@ of `tool`. A message is kept as the JSON text that it was, without the keys that
 """
 
 import re
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
@@ -22,8 +22,14 @@ class InvalidShape(ValueError):
         self.reason = reason
 
 
+class _Breakpoint(msgspec.Struct, frozen=True):
+    mode: Literal["explicit"]
+    ttl: Literal["30m", "12h"] | msgspec.UnsetType = msgspec.UNSET
+
+
 class TextPart(msgspec.Struct, frozen=True, tag_field="type", tag="text"):
     text: str
+    prompt_cache_breakpoint: _Breakpoint | msgspec.UnsetType = msgspec.UNSET
 
 
 class RefusalPart(msgspec.Struct, frozen=True, tag_field="type", tag="refusal"):
@@ -37,6 +43,7 @@ class _Image(msgspec.Struct, frozen=True):
 
 class ImagePart(msgspec.Struct, frozen=True, tag_field="type", tag="image_url"):
     image_url: _Image
+    prompt_cache_breakpoint: _Breakpoint | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Audio(msgspec.Struct, frozen=True):
@@ -46,6 +53,7 @@ class _Audio(msgspec.Struct, frozen=True):
 
 class AudioPart(msgspec.Struct, frozen=True, tag_field="type", tag="input_audio"):
     input_audio: _Audio
+    prompt_cache_breakpoint: _Breakpoint | msgspec.UnsetType = msgspec.UNSET
 
 
 class _File(msgspec.Struct, frozen=True):
@@ -56,6 +64,7 @@ class _File(msgspec.Struct, frozen=True):
 
 class FilePart(msgspec.Struct, frozen=True, tag_field="type", tag="file"):
     file: _File
+    prompt_cache_breakpoint: _Breakpoint | msgspec.UnsetType = msgspec.UNSET
 
 
 class _Function(msgspec.Struct, frozen=True):
@@ -124,6 +133,8 @@ class _FunctionResult(msgspec.Struct, frozen=True, tag_field="role", tag="functi
 
 _Message: TypeAlias = _Developer | _System | _User | _Assistant | _Tool | _FunctionResult
 _OF_ASSISTANT = ("refusal", "tool_calls", "function_call", "audio")
+_OF_SOME = (*_OF_ASSISTANT, "tool_call_id")
+KEY_CHARS_SHOWN = 80
 
 _decoder: msgspec.json.Decoder[_Message] = msgspec.json.Decoder(_Message)
 _fields = msgspec.json.Decoder(dict[str, msgspec.Raw])
@@ -149,12 +160,15 @@ class Checked(msgspec.Struct, frozen=True):
 
 
 def checked(message: msgspec.Raw | bytes) -> Checked:
-    """Raises `InvalidShape` with the first thing that is wrong."""
+    """What comes in from now on: stricter than the client's types, as the API itself is. Raises `InvalidShape` with the
+    first thing that is wrong."""
     message = _without_nulls(message)
     try:
         found = _decoder.decode(message)
     except msgspec.ValidationError as error:
         raise _shown(str(error)) from None
+    role = str(type(found).__struct_config__.tag)
+    _demand_known(role, _any.decode(message), msgspec.to_builtins(found))
     match found:
         case _Assistant():
             return _assistant(found, message)
@@ -163,11 +177,8 @@ def checked(message: msgspec.Raw | bytes) -> Checked:
                 raise InvalidShape(
                     "tool_call_id", "is empty; name the id of the tool call that this message answers"
                 )
-            _refuse("tool", message, _OF_ASSISTANT)
             return Checked("tool", message, answers=found.tool_call_id)
         case _:
-            role = str(type(found).__struct_config__.tag)
-            _refuse(role, message, (*_OF_ASSISTANT, "tool_call_id"))
             return Checked(role, message)
 
 
@@ -182,21 +193,72 @@ def is_accepted(message: msgspec.Raw | bytes) -> bool:
 
 
 def _assistant(found: _Assistant, message: msgspec.Raw) -> Checked:
-    calls = () if isinstance(found.tool_calls, Unset) else tuple(call.id for call in found.tool_calls)
-    said = found.content or calls or any(not isinstance(getattr(found, key), Unset) for key in _OF_ASSISTANT)
-    if not said:
+    """No tool calls are the same as none at all: the API refuses an empty list, and clients send it all the same."""
+    calls = () if isinstance(found.tool_calls, Unset) else tuple(found.tool_calls)
+    if found.tool_calls == []:
+        fields = _fields.decode(message)
+        message = _encoded(fields, [key for key in fields if key != "tool_calls"], message)
+    said = (found.content, found.refusal, calls, found.function_call, found.audio)
+    if not any(said):
         raise InvalidShape(
             "content", "is missing; an assistant's message has content, a refusal or tool calls"
         )
-    if len(set(calls)) < len(calls) or not all(calls):
+    ids = tuple(call.id for call in calls)
+    if len(set(ids)) < len(ids) or not all(ids):
         raise InvalidShape("tool_calls", "every call needs an id of its own")
-    return Checked("assistant", message, calls)
+    names = {f"tool_calls[{n}].{kind}": name for n, (kind, name) in enumerate(map(_called, calls))}
+    if not isinstance(found.function_call, Unset):
+        names["function_call"] = found.function_call.name
+    if nameless := next((place for place, name in names.items() if not name), None):
+        raise InvalidShape(f"{nameless}.name", "is empty; name what is called")
+    return Checked("assistant", message, ids)
 
 
-def _refuse(role: str, message: msgspec.Raw, keys: tuple[str, ...]) -> None:
-    given = _fields.decode(message)
-    if wrong := next((key for key in keys if key in given), None):
-        raise InvalidShape(wrong, f"is not for a message of role {role}; leave it out")
+def _called(call: FunctionCall | CustomCall) -> tuple[str, str]:
+    """The key that the name of what is called stands under, and the name."""
+    match call:
+        case FunctionCall():
+            return "function", call.function.name
+        case CustomCall():
+            return "custom", call.custom.name
+        case _ as never:
+            assert_never(never)
+
+
+def _demand_known(role: str, given: object, known: object) -> None:
+    """Raises `InvalidShape` for a key that was given and means nothing."""
+    unknown = _unknown(given, known)
+    if unknown is None:
+        return
+    place = unknown.removeprefix(".")
+    what = (
+        f"is not for a message of role {role}"
+        if place in _OF_SOME
+        else "is no key that the OpenAI API knows here"
+    )
+    raise InvalidShape(place, f"{what}; leave it out")
+
+
+def _unknown(given: Any, known: Any) -> str | None:
+    """The place of the first key that is not known, as `.key[0].key`."""
+    understood = _members(known)
+    for place, value in _members(given).items():
+        if place not in understood:
+            return place[:KEY_CHARS_SHOWN]
+        if (inner := _unknown(value, understood[place])) is not None:
+            return place + inner
+    return None
+
+
+def _members(value: Any) -> dict[str, Any]:
+    """What a JSON value has in it, by place."""
+    match value:
+        case dict():
+            return {f".{key}": item for key, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        case list():
+            return {f"[{n}]": item for n, item in enumerate(value)}  # pyright: ignore[reportUnknownVariableType,reportUnknownArgumentType]
+        case _:
+            return {}
 
 
 def _without_nulls(message: msgspec.Raw | bytes) -> msgspec.Raw:
@@ -210,12 +272,15 @@ def _without_nulls(message: msgspec.Raw | bytes) -> msgspec.Raw:
         raise InvalidShape("", "the message is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeError) as error:
         raise InvalidShape("", f"the message is not valid JSON ({error})") from None
-    if not any(bytes(value) == b"null" for key, value in fields.items() if key != "content"):
+    kept = [key for key, value in fields.items() if key == "content" or bytes(value) != b"null"]
+    return _encoded(fields, kept, message)
+
+
+def _encoded(fields: dict[str, msgspec.Raw], keys: list[str], message: msgspec.Raw | bytes) -> msgspec.Raw:
+    """The message with these of its keys; as it was, to the letter, where these are all."""
+    if len(keys) == len(fields):
         return msgspec.Raw(bytes(message))
-    kept: dict[str, Any] = {
-        key: value for key, value in fields.items() if key == "content" or bytes(value) != b"null"
-    }
-    return msgspec.Raw(_encoder.encode(kept))
+    return msgspec.Raw(_encoder.encode({key: fields[key] for key in keys}))
 
 
 def _shown(message: str) -> InvalidShape:

@@ -18,10 +18,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Send the file as multipart/form-data, in the field 'file'.",
         "请以 multipart/form-data 的 file 字段上传文件。",
     ),
-    "cursor_invalid": (
-        "{given!r} is not a cursor of this list; take next_cursor of the page before.",
-        "{given!r} 不是此列表的游标，请使用上一页的 next_cursor。",
-    ),
     "no_user": ("There is no user {id!r} whom you may notify.", "没有您可以通知的用户 {id!r}。"),
     "notification_too_long": (
         "The message has {size} bytes as JSON; the limit is {limit}.",

@@ -2,7 +2,6 @@
 
 TEXTS: dict[str, tuple[str, str]] = {
     "body_missing": ("The body is missing; send JSON.", "缺少请求正文，请发送 JSON。"),
-    "body_not_json": ("The body is not valid JSON: {reason}.", "请求正文不是有效的 JSON：{reason}。"),
     "body_type": (
         "The body is of type {type!r}; send it as application/json.",
         "请求正文的类型为 {type!r}，请以 application/json 发送。",
@@ -15,9 +14,48 @@ TEXTS: dict[str, tuple[str, str]] = {
         "There is nothing at this address, or it is not for you; /schema shows what there is.",
         "此地址不存在或您无权访问；可用地址见 /schema。",
     ),
+    "cursor_of_list": (
+        "{given!r} is not a cursor of this list; send the one of the page before, or none.",
+        "{given!r} 不是此列表的游标；请使用上一页返回的游标，或不提供。",
+    ),
+    "cursor_of_feed": (
+        "{name}={given!r} is not a cursor; send an offset (42) or an answer's cursor (epoch:42).",
+        "{name}={given!r} 不是游标；请发送偏移量（42）或应答中的游标（epoch:42）。",
+    ),
+    "cursor_of_experiences": (
+        "{name}={given!r} is not a cursor; send that of the last frame, or none.",
+        "{name}={given!r} 不是游标；请发送最后一帧中的游标，或不提供。",
+    ),
+    "cursor_of_other_epoch": (
+        "This cursor belongs to another epoch of the log (now {epoch}), as after a restore; start from the snapshot.",
+        "此游标属于日志的另一个纪元（当前为 {epoch}），例如恢复之后；请从快照重新开始。",
+    ),
+    "cursor_beyond": (
+        "This cursor is at offset {after}, the conversation ends at {head}.",
+        "此游标位于偏移量 {after}，而对话结束于 {head}。",
+    ),
+    "not_a_uuid": ("{name}={given!r} is not a UUID.", "{name}={given!r} 不是 UUID。"),
+    "not_a_count": (
+        "{name}={given!r} is not a number from 1 to {limit}.",
+        "{name}={given!r} 不是 1 到 {limit} 之间的整数。",
+    ),
+    "not_a_flag": (
+        "{name}={given!r} is neither true nor false.",
+        "{name}={given!r} 既不是 true 也不是 false。",
+    ),
     "time_invalid": (
-        "{name}={given!r} is not a time; write it like 2026-01-31T09:00:00Z or 2026-01-31T09:00:00+01:00.",
-        "{name}={given!r} 不是有效时间，请写成 2026-01-31T09:00:00Z 或 2026-01-31T09:00:00+08:00。",
+        "{name}={given!r} is not a time with its zone; write it like 2026-01-31T09:00:00Z or "
+        "2026-01-31T09:00:00+01:00.",
+        "{name}={given!r} 不是带时区的有效时间，请写成 2026-01-31T09:00:00Z 或 2026-01-31T09:00:00+08:00。",
+    ),
+    "as_of_invalid": (
+        "as_of={given!r} is not a moment; send offset:120, position:4711, or a time with its zone "
+        "(2026-11-22T10:00:00Z).",
+        "as_of={given!r} 不是有效时刻；请发送 offset:120、position:4711 或带时区的时间（2026-11-22T10:00:00Z）。",
+    ),
+    "as_of_to_come": (
+        "as_of={given!r} is to come: the conversation is at offset:{head}; leave as_of out to read what is there now.",
+        "as_of={given!r} 尚未发生：对话位于 offset:{head}；去掉 as_of 可读取当前内容。",
     ),
     "range_invalid": (
         "From {since} to {until} is no range: since has to be before until, by at most {days} days.",

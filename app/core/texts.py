@@ -3,6 +3,7 @@
 from typing import Literal
 
 from app.core.admin_texts import TEXTS as ADMIN_TEXTS
+from app.core.input_texts import TEXTS as INPUT_TEXTS
 from app.core.minutes_texts import TEXTS as MINUTES_TEXTS
 from app.core.push_texts import TEXTS as PUSH_TEXTS
 from app.core.request_texts import TEXTS as REQUEST_TEXTS
@@ -15,7 +16,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "I could not come up with an answer this time. Please try again or put the question another way.",
         "抱歉，我这次没能生成回答，请重试或换个说法。",
     ),
-    "not_json": ("This frame is not valid JSON.", "该消息不是有效的 JSON。"),
     "unknown_frame": (
         "Unknown frame type {type!r}; known are: {known}.",
         "未知的消息类型 {type!r}；可用类型：{known}。",
@@ -94,7 +94,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "There is no skill {name!r}. Known skills: {known}.",
         "没有技能 {name!r}。可用技能：{known}。",
     ),
-    "body_unreadable": ("The body is not valid JSON in UTF-8.", "请求正文不是有效的 UTF-8 JSON。"),
     "upload_missing": (
         "Send the file as the multipart form field 'file'.",
         "请以 multipart 表单字段 file 上传文件。",
@@ -191,8 +190,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "session_closed": ("The session {id!r} is closed; open a new one.", "会话 {id!r} 已关闭，请新建会话。"),
     "session_taken": (
-        "The id {id!r} is that of another session or conversation; choose another one.",
-        "编号 {id!r} 已被其他会话或对话使用，请换一个。",
+        "The id {id!r} is that of another session or conversation, or was that of a deleted one; choose another one.",
+        "编号 {id!r} 已被其他会话或对话（包括已删除的）使用，请换一个。",
     ),
     "metadata_too_long": (
         "The metadata has {size} bytes; the limit is {limit}.",
@@ -319,6 +318,11 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "client_message_id has to have 1-{limit} characters, this one has {size}.",
         "client_message_id 的长度须为 1-{limit} 个字符，当前为 {size} 个。",
     ),
+    "client_message_id_unstorable": (
+        "client_message_id {id!r} has a character that cannot be stored: U+0000 or half of a surrogate pair; "
+        "send one without it.",
+        "client_message_id {id!r} 含有无法存储的字符（U+0000 或不成对的代理项），请去掉后重新发送。",
+    ),
     "client_message_id_reused": (
         "client_message_id {id!r} was used before for another message; give every message its own.",
         "client_message_id {id!r} 已用于另一条消息，请为每条消息使用不同的编号。",
@@ -358,8 +362,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "没有专家 {names}，您是否指 {near}？正确写法：{form}。可用专家：{known}。",
     ),
     "meeting_nobody": (
-        "None of the default experts is there. Write it like this: {form}. Known experts: {known}.",
-        "默认专家均不可用。正确写法：{form}。可用专家：{known}。",
+        "{setting} names {names}, and there is no such expert. Write it like this: {form}. Known experts: {known}.",
+        "{setting} 指定的 {names} 不是可用的专家。正确写法：{form}。可用专家：{known}。",
     ),
     "meeting_no_speaker": (
         "A board needs an expert besides its moderator. Write it like this: {form}",
@@ -380,6 +384,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "quota_day": ("day", "日"),
     "quota_month": ("month", "月"),
     **ADMIN_TEXTS,
+    **INPUT_TEXTS,
     **MINUTES_TEXTS,
     **PUSH_TEXTS,
     **REQUEST_TEXTS,

@@ -1,7 +1,6 @@
 """An expert: somebody with a view of their own who sits on boards and works in teams. `ID.toml` describes one."""
 
 import re
-import tomllib
 import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from app.agents.routing import name_key
 from app.core.events import ExpertCard
 from app.core.messages import storable
 from app.core.texts import Locale
-from app.skills.fields import BadFile, Fields
+from app.skills.fields import BadFile, Fields, read_toml
 
 SUFFIX = ".toml"
 NAME_CHARS_MAX = 40
@@ -87,7 +86,7 @@ def expert_key(name: str) -> str:
 
 def parse_expert(file: Path, data: bytes) -> Expert:
     """The expert of this file. Raises `BadFile`."""
-    fields = Fields(file, _toml(file, data))
+    fields = Fields(file, read_toml(file, data, example=EXAMPLE))
     fields.only(FIELDS)
     name = _id(file)
     english = _words(fields, Words(name.replace("_", " ").replace("-", " ").title(), ""))
@@ -103,15 +102,6 @@ def parse_expert(file: Path, data: bytes) -> Expert:
         _flag(fields, "is_moderator"),
         _words(chinese, english) if "zh" in fields else None,
     )
-
-
-def _toml(file: Path, data: bytes) -> dict[str, object]:
-    try:
-        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
-    except UnicodeDecodeError as error:
-        raise BadFile(file, f"byte {error.start} is not UTF-8; save the file as UTF-8.") from None
-    except (ValueError, RecursionError) as error:  # also dates that do not exist
-        raise BadFile(file, f"is not valid TOML ({str(error)[:200]}).", example=EXAMPLE) from None
 
 
 def _id(file: Path) -> str:

@@ -10,6 +10,7 @@ import msgspec
 
 from app.core.events import Tier
 from app.core.messages import ModelAnswer, ModelRequest
+from app.core.texts import Locale, text
 from app.gateway.attempt import Attempt
 from app.gateway.chain import REQUEST_FAULTS, Again, Link, Rests, following
 from app.gateway.model import AttemptBegun, AttemptFailed, Model, ModelError, ModelEvent
@@ -27,7 +28,7 @@ class Gateway:
     A request's `model` concerns the main tier: None means `default`, a known name means that model, an unknown name
     goes on to the default model where that is a provider with many (`forward_unknown`), else it is a `not_found` that
     names the known ones. The other tiers use their own models. `sleep`, `chance` (from [0, 1)) and `now` (seconds)
-    are the clock and the dice.
+    are the clock and the dice. `locale` is the language of what is said of a model that somebody asked for.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Gateway:
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
         now: Callable[[], float] = time.monotonic,
+        locale: Locale = "en",
     ) -> None:
         if default not in models:
             raise ValueError(f"the default model {default!r} is not one of {', '.join(models) or 'none'}")
@@ -60,6 +62,7 @@ class Gateway:
         self._sleep = sleep
         self._chance = chance
         self._now = now
+        self._locale: Locale = locale
         self._rests = Rests()
 
     @property
@@ -141,7 +144,7 @@ class Gateway:
             return named, msgspec.structs.replace(request, model=None)
         if self._forward_unknown:
             return default, request
-        message = f"There is no model {request.model[:80]!r} here; there is {', '.join(self.known)}."
+        message = text("no_model", self._locale, name=request.model[:80], known=", ".join(self.known))
         raise ModelError("not_found", message, transient=False)
 
     def _following(
@@ -158,7 +161,7 @@ class Gateway:
             return None
         if failure.error_class == "not_found" and link.request.model is not None:
             # Somebody asked for exactly this model: another one in its place would hide the mistake.
-            message = f"The model's provider does not know the model {str(request.model)[:80]!r}."
+            message = text("no_model_of_provider", self._locale, name=str(request.model)[:80])
             attempt.failure = ModelError("not_found", message, transient=False)
             return None
         return following(
@@ -212,6 +215,7 @@ def build_gateway(
     timeout_seconds: float = TIMEOUT_SECONDS,
     prices: Sequence[tuple[str, float, float]] = (),
     local_max_tokens: int | None = None,
+    locale: Locale = "en",
 ) -> Gateway:
     """A gateway whose main tier is one model, known by its short name (`local`, `scripted`, or the provider's model
     name). `recovery` and `emergency` are specs too, or empty.
@@ -246,6 +250,7 @@ def build_gateway(
         retries=retries,
         timeout_seconds=timeout_seconds,
         prices=prices,
+        locale=locale,
     )
 
 

@@ -50,7 +50,7 @@ class Appended(msgspec.Struct, frozen=True, gc=False):
     duplicate: bool = False
 
 
-class Waiting(msgspec.Struct, eq=False):
+class Waiting(msgspec.Struct, eq=False, gc=False):
     """One caller's append on its way: all of its events are written, or none. `deadline` is in the loop's time."""
 
     stream: str

@@ -18,10 +18,11 @@ from app.core.events import (
     MessageReceived,
     RunRequested,
 )
-from app.core.ids import derived_id, named_id, new_id
+from app.core.ids import derived_id, named_id
 from app.core.meeting_events import MEETING_MODES
 from app.core.messages import storable
 from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
+from app.log.ids import new_id
 from app.log.log import Appended, Log
 from app.log.read import newest_first
 from app.runs import refused
@@ -312,15 +313,22 @@ class Conversations:
 
 def _check(chosen: Route, content: str, sources: Sequence[str], client_message_id: str | None) -> None:
     """Raises `MessageTooLong`, `MessageEmpty`, `ClientMessageIdInvalid`."""
+    check_client_message_id(client_message_id)
     size_bytes = len(msgspec.json.encode((content, tuple(map(storable, sources)))))
     if size_bytes > MESSAGE_BYTES_MAX:
         raise refused.MessageTooLong(size=size_bytes, limit=MESSAGE_BYTES_MAX)
     if not chosen.message.strip():
         raise refused.MessageEmpty
-    if client_message_id is not None:
-        size = len(client_message_id)
-        if not 1 <= size <= CLIENT_MESSAGE_ID_CHARS_MAX or client_message_id != storable(client_message_id):
-            raise refused.ClientMessageIdInvalid(size=size, limit=CLIENT_MESSAGE_ID_CHARS_MAX)
+
+
+def check_client_message_id(given: str | None) -> None:
+    """Raises `ClientMessageIdInvalid`. None: there is none."""
+    if given is None:
+        return
+    if not 1 <= len(given) <= CLIENT_MESSAGE_ID_CHARS_MAX:
+        raise refused.ClientMessageIdInvalid(size=len(given), limit=CLIENT_MESSAGE_ID_CHARS_MAX)
+    if given != storable(given):
+        raise refused.ClientMessageIdInvalid(id=given[:80])
 
 
 def message_id_of(seed: UUID) -> str:

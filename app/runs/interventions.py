@@ -13,10 +13,10 @@ from app.core.events import (
     RunCancelRequested,
     SpeakerInterrupted,
 )
-from app.core.ids import new_id
 from app.core.meeting_events import MEETING_MODES
 from app.core.messages import storable
 from app.log.errors import IdempotencyMismatch
+from app.log.ids import new_id
 from app.log.log import Log
 from app.runs import refused
 from app.runs.people import reply_key, task_of
@@ -58,7 +58,10 @@ class Interventions:
         return True
 
     async def reply(self, stream: str, request_id: str, content: str, by: str) -> None:
-        """Answer a question of a run, on whatever node. `by` is an actor. Raises `RequestNotOpen`, `MessageTooLong`."""
+        """Answer a question of a run, on whatever node. `by` is an actor. Raises `RequestNotOpen`, `MessageEmpty`,
+        `MessageTooLong`; then the question is as open as before."""
+        if not content.strip():
+            raise refused.MessageEmpty
         size_bytes = len(content.encode(errors="replace"))
         if size_bytes > MESSAGE_BYTES_MAX:
             raise refused.MessageTooLong(size=size_bytes, limit=MESSAGE_BYTES_MAX)

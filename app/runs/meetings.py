@@ -75,8 +75,7 @@ class Meetings:
         return tuple(
             f"{setting} names {name!r}, but there is no such expert{alike(name, self.experts.ids)}"
             for setting, names in (("default_board", self.options.board), ("default_team", self.options.team))
-            for name in names
-            if self.experts.find(name) is None
+            for name in self._missing(names)
         )
 
     def seat(self, command: MeetingCommand, agent: Agent, tools: Sequence[str], locale: Locale) -> Seated:
@@ -84,7 +83,7 @@ class Meetings:
         if command.word == "board":
             experts, rounds = self._board(command), command.rounds or self.options.rounds
         else:
-            experts, rounds = self._named(command) or self._defaults(command, self.options.team), 0
+            experts, rounds = self._named(command) or self._defaults(command), 0
         allowed = [name for name in tools if agent.tools is None or name in agent.tools]
         return Seated(tuple(self._card(expert, allowed, locale) for expert in experts), rounds)
 
@@ -96,7 +95,7 @@ class Meetings:
 
     def _board(self, command: MeetingCommand) -> tuple[Expert, ...]:
         """Exactly one moderates: the first named who can, else the default board's, else anybody who can."""
-        named = self._named(command) or self._defaults(command, self.options.board)
+        named = self._named(command) or self._defaults(command)
         moderator = next((expert for expert in named if expert.is_moderator), None) or self._moderator()
         if moderator is None:
             moderator = msgspec.structs.replace(named[0], is_moderator=True)
@@ -105,6 +104,8 @@ class Meetings:
             for expert in named
             if expert.id != moderator.id
         ]
+        if not others and not command.names and self._missing(self.options.board):
+            raise self._without_defaults(command)
         if not others:
             raise MeetingRefused(RouteError("meeting_no_speaker", {"word": command.word}))
         return moderator, *others
@@ -115,26 +116,44 @@ class Meetings:
 
     def _named(self, command: MeetingCommand) -> tuple[Expert, ...]:
         """Raises `MeetingRefused` where one of them is nobody, with what was probably meant."""
-        unknown = [name for name in command.names if self.experts.find(name) is None]
+        unknown = self._missing(command.names)[:UNKNOWN_SHOWN_MAX]
         if not unknown:
             return self._found(command.names)
-        unknown = unknown[:UNKNOWN_SHOWN_MAX]
         near = [near for name in unknown if (near := self.experts.near(name)) is not None]
         values = {
             "word": command.word,
-            "names": _listed(repr(name[:NAME_CHARS_SHOWN]) for name in unknown),
+            "names": _shown(unknown),
             "known": self._known(unknown[0]),
         }
         if near:
             raise MeetingRefused(RouteError("meeting_no_expert_near", values | {"near": _listed(near)}))
         raise MeetingRefused(RouteError("meeting_no_expert", values))
 
-    def _defaults(self, command: MeetingCommand, names: Iterable[str]) -> tuple[Expert, ...]:
-        found = self._found(names)
+    def _defaults(self, command: MeetingCommand) -> tuple[Expert, ...]:
+        found = self._found(self._setting(command)[1])
         if not found:
-            values = {"word": command.word, "known": self._known("")}
-            raise MeetingRefused(RouteError("meeting_nobody", values))
+            raise self._without_defaults(command)
         return found
+
+    def _setting(self, command: MeetingCommand) -> tuple[str, tuple[str, ...]]:
+        """Who sits where nobody is named, with the name of the setting that says so."""
+        if command.word == "board":
+            return "default_board", self.options.board
+        return "default_team", self.options.team
+
+    def _without_defaults(self, command: MeetingCommand) -> MeetingRefused:
+        setting, names = self._setting(command)
+        unknown = self._missing(names)[:UNKNOWN_SHOWN_MAX]
+        values = {
+            "word": command.word,
+            "setting": setting,
+            "names": _shown(unknown),
+            "known": self._known(unknown[0]),
+        }
+        return MeetingRefused(RouteError("meeting_nobody", values))
+
+    def _missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if self.experts.find(name) is None]
 
     def _found(self, names: Iterable[str]) -> tuple[Expert, ...]:
         """Each of them once, in their order."""
@@ -152,6 +171,10 @@ class Meetings:
         if skills and all(skill.tools is not None for skill in skills):
             tools = [name for name in allowed if any(name in (skill.tools or ()) for skill in skills)]
         return expert.card(locale, skill_prompt="\n\n".join(said), tools=tools)
+
+
+def _shown(names: Iterable[str]) -> str:
+    return _listed(repr(name[:NAME_CHARS_SHOWN]) for name in names)
 
 
 def _listed(names: Iterable[str]) -> str:

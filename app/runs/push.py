@@ -7,9 +7,10 @@ import msgspec
 from app.core import streams
 from app.core.envelope import SYSTEM, NewEvent
 from app.core.events import NotificationsDelivered, UserNotified
-from app.core.ids import named_id, new_id
+from app.core.ids import named_id
 from app.core.messages import storable_json
 from app.log.errors import IdempotencyMismatch
+from app.log.ids import new_id
 from app.log.log import Appended, Log
 from app.runs.refused import Refused
 

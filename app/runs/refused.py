@@ -50,9 +50,13 @@ class TooManyRuns(Refused):
 
 
 class ClientMessageIdInvalid(Refused):
-    """Values: `size`, `limit` in characters."""
+    """Too short or too long. Values: `size`, `limit` in characters. Or it cannot be kept as it is. Value: `id`."""
 
     key = "client_message_id_invalid"
+
+    def sentence(self, locale: Locale) -> str:
+        key = "client_message_id_unstorable" if "id" in self.values else self.key
+        return text(key, locale, **self.values)
 
 
 class ClientMessageIdReused(Refused):

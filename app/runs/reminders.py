@@ -16,10 +16,11 @@ from app.core import streams
 from app.core.agent import Agent
 from app.core.envelope import SYSTEM, NewEvent, user_actor
 from app.core.events import Event, ReminderCancelled, ReminderFired, ReminderSet
-from app.core.ids import named_id, new_id
+from app.core.ids import named_id
 from app.core.messages import storable
 from app.core.texts import Locale
 from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
+from app.log.ids import new_id
 from app.log.log import Appended, Log
 from app.runs.push import notified
 from app.runs.refused import Refused

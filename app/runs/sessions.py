@@ -15,11 +15,13 @@ from app.core.events import (
     SessionMetadataSet,
     SessionOpened,
 )
-from app.core.ids import named_id, new_id
+from app.core.ids import named_id
 from app.core.messages import storable_json
 from app.core.titles import GIVEN_CHARS_MAX, given_title
 from app.log.errors import OffsetConflict
+from app.log.ids import new_id
 from app.log.log import Appended, Log
+from app.log.read import newest_first
 from app.runs.refused import Refused
 
 METADATA_BYTES_MAX = 16 * 1024
@@ -33,7 +35,7 @@ class SessionUnknown(Refused):
 
 
 class SessionTaken(Refused):
-    """The id is that of another session or conversation. Value: `id`."""
+    """The id is that of another session or conversation, or of one that was deleted. Value: `id`."""
 
     key = "session_taken"
 
@@ -80,7 +82,7 @@ class Sessions:
         try:
             return session_id, await self._log.append(stream, events, expected_offset=0)
         except OffsetConflict:
-            if await self._opened(stream) != opened:
+            if await self._opened(stream) != opened or await self._deleted(stream):
                 raise SessionTaken(id=session_id[:80]) from None
             return session_id, None
 
@@ -124,6 +126,14 @@ class Sessions:
             if isinstance(event := recorded.event(), SessionOpened):
                 return event
         return None
+
+    async def _deleted(self, stream: str) -> bool:
+        """Whether it was ever deleted: then it is a session no more, whatever came behind. Reads back to the beginning
+        where it was not."""
+        async for recorded in newest_first(self._log.reader, stream):
+            if recorded.type == "conversation.deleted":
+                return True
+        return False
 
 
 def _encoded(metadata: dict[str, Any]) -> msgspec.Raw:

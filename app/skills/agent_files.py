@@ -3,7 +3,6 @@
 import os
 import re
 import time
-import tomllib
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -11,12 +10,13 @@ from app.agents.routing import name_key, nearest_first
 from app.core.agent import Agent
 from app.core.events import PhasePolicy, RunLimits
 from app.core.lessons import LESSONS_MAX
-from app.skills.fields import BadFile, Fields
+from app.skills.fields import BadFile, Fields, read_toml
 from app.skills.names import MODES, Tools
 from app.skills.shelf import Place, Shelf
 
 SHIPPED = Path(__file__).parent / "agents"
 SUFFIX = ".toml"
+EXAMPLE = 'system_prompt = "You are a careful analyst."'
 PROMPT_CHARS_MAX = 256 * 1024
 DESCRIPTION_CHARS_MAX = 1_024
 PHASES_MAX = 20
@@ -108,7 +108,7 @@ def agent_files(folder: Path) -> Iterator[Place]:
 
 def parse_agent(file: Path, data: bytes, *, default: Agent, tools: Tools) -> Agent:
     """The agent of this file; it may name tools that are not there (now). Raises `BadFile`."""
-    fields = Fields(file, _toml(file, data))
+    fields = Fields(file, read_toml(file, data, example=EXAMPLE))
     fields.only(FIELDS)
     named = fields.tools("tools", tools, example='tools = ["calculator", "read_upload"]')
     return Agent(
@@ -117,7 +117,7 @@ def parse_agent(file: Path, data: bytes, *, default: Agent, tools: Tools) -> Age
             "system_prompt",
             PROMPT_CHARS_MAX,
             default=default.system_prompt,
-            example='system_prompt = "You are a careful analyst."',
+            example=EXAMPLE,
         ),
         default.tools if named is None else named,
         _limits(fields, default.limits),
@@ -130,19 +130,6 @@ def parse_agent(file: Path, data: bytes, *, default: Agent, tools: Tools) -> Age
         ),
         fields.whole("lessons", 0, LESSONS_MAX, default=default.lessons),
     )
-
-
-def _toml(file: Path, data: bytes) -> dict[str, object]:
-    try:
-        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
-    except UnicodeDecodeError as error:
-        raise BadFile(file, f"byte {error.start} is not UTF-8; save the file as UTF-8.") from None
-    except (ValueError, RecursionError) as error:  # also dates that do not exist
-        raise BadFile(
-            file,
-            f"is not valid TOML ({str(error)[:200]}).",
-            example='system_prompt = "You are a careful analyst."',
-        ) from None
 
 
 def _name(fields: Fields) -> str:

@@ -2,6 +2,7 @@
 
 import re
 import reprlib
+import tomllib
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import cast
@@ -23,6 +24,16 @@ class BadFile(Exception):
 
     def __init__(self, file: Path, wrong: str, *, example: str = "") -> None:
         super().__init__(f"{file}: {wrong}" + (f" For example: {example}" if example else ""))
+
+
+def read_toml(file: Path, data: bytes, *, example: str) -> dict[str, object]:
+    """The tables of a file; `example` is a line of a good one. Raises `BadFile`."""
+    try:
+        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
+    except UnicodeDecodeError as error:
+        raise BadFile(file, f"byte {error.start} is not UTF-8; save the file as UTF-8.") from None
+    except (ValueError, RecursionError) as error:  # also dates that do not exist
+        raise BadFile(file, f"is not valid TOML ({str(error)[:200]}).", example=example) from None
 
 
 class Fields:

@@ -20,6 +20,10 @@ _SECRET = re.compile(r"((?:api_key|access_token|token)=)[^&\s\"'\\]+", re.IGNORE
 _request: ContextVar[dict[str, object] | None] = ContextVar("minutebook_request", default=None)
 """Of the request at hand. A dictionary that its tasks share: what one of them learns, such as the user, all log."""
 
+_refused: ContextVar[bool] = ContextVar("minutebook_refused_socket", default=False)
+_UNFINISHED = "ASGI callable returned without completing handshake."
+"""What uvicorn logs as an error for every socket that was refused with an answer in HTTP, as ASGI has it."""
+
 Fields = MutableMapping[str, Any]
 
 
@@ -50,6 +54,7 @@ def configure_logs(level: str) -> None:
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.addFilter(_is_news)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
@@ -70,6 +75,11 @@ def note_request(**fields: object) -> None:
         request.update(fields)
 
 
+def note_refused_socket() -> None:
+    """The socket of this task gets an answer, and no handshake: that is no error, and the request's line tells it."""
+    _refused.set(True)
+
+
 def requested(name: str) -> object:
     """A field of the request at hand; None where there is none."""
     return (_request.get() or {}).get(name)
@@ -86,6 +96,11 @@ def _with_request(_logger: Any, _name: str, fields: Fields) -> Fields:
     for key, value in (_request.get() or {}).items():
         fields.setdefault(key, value)
     return fields
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """It is logged in the task that the socket was refused in. Of any other, the line tells of a fault of ours."""
+    return not (_refused.get() and record.name == "uvicorn.error" and record.getMessage() == _UNFINISHED)
 
 
 def _without_secrets(_logger: Any, _name: str, line: Any) -> str:

@@ -8,14 +8,15 @@ import msgspec
 from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import MessageAdded
-from app.core.ids import derived_id, named_id, new_id
+from app.core.ids import derived_id, named_id
 from app.core.messages import storable
 from app.core.openai_shape import Checked, InvalidShape, checked
 from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
+from app.log.ids import new_id
 from app.log.log import Appended, Log
 from app.log.read import newest_first
 from app.runs import refused
-from app.runs.accept import CLIENT_MESSAGE_ID_CHARS_MAX
+from app.runs.accept import check_client_message_id
 from app.runs.turn import open_tasks
 from app.transfer.openai_messages import OpenAIMessages
 
@@ -50,7 +51,7 @@ async def add_messages(
     Raises `MessageMalformed`, `MessageTooLong`, `ToolCallUnknown`, `ToolCallAnswered`, `SessionIsClosed`,
     `ClientMessageIdInvalid`, `ClientMessageIdReused` (nothing was written), and the log's errors.
     """
-    _check_id(client_id)
+    check_client_message_id(client_id)
     found = _checked(messages)
     stream = streams.conversation(owner, conversation_id)
     seed = new_id() if client_id is None else named_id("message", stream, client_id)
@@ -151,14 +152,6 @@ def _checked(messages: Sequence[msgspec.Raw]) -> list[Checked]:
                 field=f"{place}.{error.field}" if error.field else place, reason=storable(error.reason)
             ) from None
     return found
-
-
-def _check_id(client_id: str | None) -> None:
-    if client_id is None:
-        return
-    size = len(client_id)
-    if not 1 <= size <= CLIENT_MESSAGE_ID_CHARS_MAX or client_id != storable(client_id):
-        raise refused.ClientMessageIdInvalid(size=size, limit=CLIENT_MESSAGE_ID_CHARS_MAX)
 
 
 def _message_id(seed: UUID, number: int) -> str:

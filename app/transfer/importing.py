@@ -24,6 +24,8 @@ PART_EVENTS_MAX = 200
 PART_BYTES_MAX = 4 * 1024 * 1024
 IN_FLIGHT_CONVERSATIONS = 32
 IN_FLIGHT_BYTES = 64 * 1024 * 1024
+DELETED = "conversation.deleted"
+ANOTHER_ID = "import it under another id"
 
 
 class LineResult(msgspec.Struct, frozen=True):
@@ -107,30 +109,50 @@ async def _import_line(log: Log, line: _Line, owner: str) -> LineResult:
 async def _write(log: Log, conversation: SourceConversation, owner: str) -> bool:
     """Append the conversation; True if anything of it was new. Raises `InvalidLine`, `LogError`."""
     stream = streams.conversation(owner, conversation.id)
+    before: Appended | None = None
     new = False
     for number, part in enumerate(parts(conversation, owner)):
         key = f"import/{conversation.id}/{number}"
         try:
-            appended = await _append(log, stream, part, expected_offset=0 if number == 0 else None, key=key)
+            before = await _append(log, stream, part, before, key)
         except OffsetConflict as error:
             raise InvalidLine(
-                "id", f"{owner} has a conversation {conversation.id!r} of another origin"
+                "id", f"{owner} has a conversation {conversation.id!r} of another origin", ANOTHER_ID
             ) from error
         except IdempotencyMismatch as error:
             raise InvalidLine(
-                "messages", f"conversation {conversation.id!r} was imported before, with other content"
+                "messages",
+                f"conversation {conversation.id!r} was imported before, with other content",
+                ANOTHER_ID,
             ) from error
-        new |= not appended.duplicate
+        new |= not before.duplicate
+    if not new and before is not None:
+        await _demand_that_it_is_there(log, stream, before.last_offset)
     return new
 
 
 async def _append(
-    log: Log, stream: str, part: tuple[NewEvent, ...], *, expected_offset: int | None, key: str
+    log: Log, stream: str, part: tuple[NewEvent, ...], before: Appended | None, key: str
 ) -> Appended:
+    """Behind the part `before`, else at the beginning. Raises `InvalidLine`, `LogError`."""
+    expected = 0 if before is None else before.last_offset
     try:
-        return await log.append(stream, part, expected_offset=expected_offset, idempotency_key=key)
-    except OffsetConflict:  # perhaps with the same line once more, which was on its way: now its key is known
-        return await log.append(stream, part, expected_offset=expected_offset, idempotency_key=key)
+        return await log.append(stream, part, expected_offset=expected, idempotency_key=key)
+    except OffsetConflict:
+        if before is None:  # perhaps with the same line once more, which was on its way: now its key is known
+            return await log.append(stream, part, expected_offset=expected, idempotency_key=key)
+    # An import that was stopped is gone on with, and somebody has used the conversation meanwhile.
+    await _demand_that_it_is_there(log, stream, before.last_offset)
+    return await log.append(stream, part, idempotency_key=key)
+
+
+async def _demand_that_it_is_there(log: Log, stream: str, after: int) -> None:
+    """Raises `InvalidLine` if the conversation was deleted behind this offset. A key outlives what it has written."""
+    async for recorded in log.reader.all_of(stream, after=after):
+        if recorded.type == DELETED:
+            raise InvalidLine(
+                "id", "the conversation was imported before and has been deleted since", ANOTHER_ID
+            )
 
 
 def parts(conversation: SourceConversation, owner: str) -> Iterator[tuple[NewEvent, ...]]:

@@ -10,7 +10,7 @@ its unfinished part, and the next one writes that part again from the last row o
 import fcntl
 import os
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
@@ -166,13 +166,14 @@ def part_name(number: int, form: Form) -> str:
 def _write_part(folder: Folder, manifest: Manifest, columns: Sequence[Column], rows: Rows) -> Manifest:
     """Takes rows until the part is full. The manifest that counts it is written behind it."""
     count, last = 0, manifest.last
-    with folder.replacing(part_name(manifest.parts, manifest.format)) as file:
-        writer = part_writer(manifest.format, file, columns, manifest.facts())
+    with (
+        folder.replacing(part_name(manifest.parts, manifest.format)) as file,
+        closing(part_writer(manifest.format, file, columns, manifest.facts())) as writer,
+    ):
         for group in _groups(rows):
             writer.write([row for _, row in group])
             count += len(group)
             last = group[-1][0]
-        writer.close()
     manifest = msgspec.structs.replace(
         manifest, parts=manifest.parts + 1, rows=manifest.rows + count, last=last
     )

@@ -2,8 +2,9 @@
 
 events   the log never changes below a position, so pages by position need no transaction and can be taken up
          at any time
-views    one snapshot of the live tables, where they stand at the position; where they have gone on since, are
-         missing or of another version: the views folded anew beside the live ones, up to exactly that position
+views    one snapshot of the live tables, locked against being replaced, where they stand at the position; where they
+         have gone on since, are missing or of another version: the views folded anew beside the live ones, up to
+         exactly that position
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -118,8 +119,7 @@ def _views_at(
     for _ in range(SNAPSHOT_ATTEMPTS):
         if positions is None and not _catch_up(dsn, subject.projections, folding):
             break
-        with _snapshot(dsn) as connection:
-            live = _stand(connection, subject.projections)
+        with _snapshot(dsn, subject.projections) as (connection, live):
             if live is not None and positions in (None, live):
                 yield connection, live
                 return
@@ -132,7 +132,13 @@ def _views_at(
                 positions = _heads(connection)
         builder = ProjectionRunner(place.dsn, subject.projections, in_place=True)
         _demand_folded(builder.run_to_end(folding, until=positions))
-        with _snapshot(place.dsn) as connection:
+        with _snapshot(place.dsn, subject.projections) as (connection, found):
+            if found != positions:
+                # The connection with the schema's lock was lost, and another export came in.
+                raise ViewStopped(
+                    f"the schema {place.schema}, where the views were folded, is another export's by now; "
+                    "run the same command again to go on"
+                )
             yield connection, positions
 
 
@@ -157,19 +163,24 @@ def _demand_folded(found: Sequence[ProjectionStatus]) -> None:
 
 
 @contextmanager
-def _snapshot(dsn: str) -> Generator["Connection[Row]"]:
-    """What it reads stays as it is at its first query."""
+def _snapshot(
+    dsn: str, projections: Sequence[AnyProjection]
+) -> Generator[tuple["Connection[Row]", Positions | None]]:
+    """What it reads stays as it is now, and where all of the views stand; None where they are apart or missing.
+
+    The locks come before the snapshot: in that, a table that is put in the place of another one later would be empty.
+    """
     with connect(dsn) as connection:
         connection.execute(_SESSION)
+        if not all(_checkpoints(connection, projection) for projection in projections):
+            yield connection, None
+            return
         connection.execute(_SNAPSHOT)
-        yield connection
+        names = ", ".join(projection.name for projection in projections)
+        connection.execute(f"LOCK TABLE {names} IN ACCESS SHARE MODE".encode())
+        first, *others = (_checkpoints(connection, projection) for projection in projections)
+        yield connection, first if first and all(other == first for other in others) else None
         connection.execute(b"ROLLBACK")
-
-
-def _stand(connection: "Connection[Row]", projections: Sequence[AnyProjection]) -> Positions | None:
-    """Where all of them stand; None where they are apart."""
-    first, *others = (_checkpoints(connection, projection) for projection in projections)
-    return first if first and all(other == first for other in others) else None
 
 
 def _checkpoints(connection: "Connection[Row]", projection: AnyProjection) -> Positions:

@@ -61,6 +61,17 @@ def service(
 
 
 @pytest.fixture
+def here(two_nodes: tuple[Service, Service]) -> Service:
+    """One of two processes on one database, where a module has the fixture `two_nodes`."""
+    return two_nodes[0]
+
+
+@pytest.fixture
+def there(two_nodes: tuple[Service, Service]) -> Service:
+    return two_nodes[1]
+
+
+@pytest.fixture
 async def client(service: Service) -> AsyncIterator[httpx.AsyncClient]:
     async with service.client() as opened:
         yield opened

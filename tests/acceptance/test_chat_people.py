@@ -11,7 +11,7 @@ import pytest
 from tests.support.chat import ASKING, chat, of_type, opened, step_names, tokens, told
 from tests.support.databases import TestServer
 from tests.support.portal import Frame, Portal, portal, steps
-from tests.support.service import Service, running_service, script
+from tests.support.service import Service, running_pair, running_service, script
 
 SETTINGS = {"shell": "true", "feed_heartbeat_seconds": "1", "lease_seconds": "2"}
 
@@ -20,25 +20,9 @@ SETTINGS = {"shell": "true", "feed_heartbeat_seconds": "1", "lease_seconds": "2"
 def two_nodes(
     server: TestServer, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Service, Service]]:
-    """Two processes on one database."""
     folder = tmp_path_factory.mktemp("people")
-    settings = {"model": script(folder, ASKING), **SETTINGS}
-    with (
-        server.database() as dsn,
-        running_service(folder, dsn, **settings) as first,
-        running_service(folder, dsn, **settings) as second,
-    ):
-        yield first, second
-
-
-@pytest.fixture
-def here(two_nodes: tuple[Service, Service]) -> Service:
-    return two_nodes[0]
-
-
-@pytest.fixture
-def there(two_nodes: tuple[Service, Service]) -> Service:
-    return two_nodes[1]
+    with running_pair(server, folder, model=script(folder, ASKING), **SETTINGS) as pair:
+        yield pair
 
 
 @pytest.fixture
@@ -99,7 +83,8 @@ async def test_a_refusal_keeps_the_command_from_running(here: Service, client: h
 async def test_a_task_waits_while_its_question_is_open_and_is_answered_over_rest_on_another_node(
     here: Service, there: Service, client: httpx.AsyncClient
 ) -> None:
-    """`POST /tasks/{id}/reply`: 409 for a second answer, 404 for an unknown task."""
+    """`POST /tasks/{id}/reply`: 409 for a second answer, 404 for an unknown task, 400 for an empty answer, which leaves
+    the question open, over the socket too."""
     async with chat(here, await opened(client)) as line:
         question = await asked(line)
         body = {"request_id": question["request_id"], "content": "Blue"}
@@ -108,6 +93,10 @@ async def test_a_task_waits_while_its_question_is_open_and_is_answered_over_rest
             assert (await other.post(f"/tasks/{uuid4()}/reply", json=body)).status_code == 404
             foreign = {**body, "request_id": f"{uuid4()}.2"}
             assert (await other.post(path, json=foreign)).status_code == 409
+            empty = await other.post(path, json={**body, "content": " \n"})
+            assert (empty.status_code, "empty" in empty.json()["detail"]) == (400, True)
+            await line.send(type="reply", request_id=question["request_id"], content="")
+            assert "empty" in (await line.until(of_type("error")))[-1]["data"]["message"]
             first, second = [await other.post(path, json=body) for _ in range(2)]
         frames = await line.until(of_type("final_answer"))
     assert (first.status_code, first.json()["status"]) == (200, "answered")

@@ -133,6 +133,19 @@ async def test_an_id_of_the_clients_own_is_opened_once(client: httpx.AsyncClient
     assert (await client.post("/chat/sessions", json=body)).status_code == 409
 
 
+async def test_the_id_of_a_session_that_was_deleted_stays_taken(client: httpx.AsyncClient) -> None:
+    """Its minutes are in the log: another session under the id would go on with them. Guard: the look for a deletion
+    where the session was opened in the very same way."""
+    body = {"agent_name": "assistant", "session_id": "deleted"}
+    await opened(client, session_id="deleted")
+    assert (await client.delete("/portal/conversations/deleted")).status_code == 200
+    for wanted in (body, {**body, "metadata": {"a": 1}}):
+        answer = await client.post("/chat/sessions", json=wanted)
+        assert (answer.status_code, "deleted" in answer.json()["detail"]) == (409, True)
+    await client.post("/portal/chat", json={"message": "hello", "conversation_id": "deleted"})
+    assert (await client.post("/chat/sessions", json=body)).status_code == 409
+
+
 async def test_the_same_client_message_is_taken_once(client: httpx.AsyncClient) -> None:
     session_id = await opened(client)
     path = f"/chat/sessions/{session_id}/messages"

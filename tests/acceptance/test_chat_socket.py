@@ -11,7 +11,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.chat import chat, of_type, offsets, opened, step_names, tokens, told
 from tests.support.databases import TestServer
 from tests.support.portal import portal
-from tests.support.service import Service, running_service, script
+from tests.support.service import Service, running_pair, running_service, script
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ async def test_at_most_four_tasks_at_once_in_a_session(
     ("sent", "part"),
     [
         ("not json", "not valid JSON"),
-        ("[1]", "Unknown frame type"),
+        ("[1]", "has to be a JSON object with a type"),
         ('{"type":"chat","message":"x"}', "Unknown frame type"),
         ('{"type":"message"}', "content"),
         ('{"type":"message","content":"  "}', "empty"),
@@ -139,7 +139,7 @@ async def test_at_most_four_tasks_at_once_in_a_session(
         ('{"type":"confirmation_reply","confirmation_id":"x","approved":"yes"}', "approved"),
         ('{"type":"confirmation_reply","confirmation_id":"x","approved":true}', "no open question"),
         ('{"type":"' + "x" * 5_000 + '"}', "Unknown frame type"),
-        ("[" * 5_000, "not valid JSON"),
+        ("[" * 5_000, "nested too deeply"),
     ],
 )
 async def test_bad_frames_are_answered_and_do_no_harm(
@@ -291,14 +291,9 @@ async def test_keys_heartbeat_and_owners(server: TestServer, tmp_path: Path) -> 
 def two_nodes(
     server: TestServer, tmp_path_factory: pytest.TempPathFactory, rules: list[dict[str, object]]
 ) -> Iterator[tuple[Service, Service]]:
-    """Two processes on one database."""
-    folders = [tmp_path_factory.mktemp("node") for _ in range(2)]
-    with (
-        server.database() as dsn,
-        running_service(folders[0], dsn, model=script(folders[0], rules)) as first,
-        running_service(folders[1], dsn, model=script(folders[1], rules)) as second,
-    ):
-        yield first, second
+    folder = tmp_path_factory.mktemp("nodes")
+    with running_pair(server, folder, model=script(folder, rules)) as pair:
+        yield pair
 
 
 async def test_a_task_of_one_node_is_watched_and_cancelled_on_the_other(

@@ -82,19 +82,21 @@ async def test_the_dashboard_names_only_what_there_is(client: httpx.AsyncClient,
     }
     parameters = {path: parameters_of(document, path) for path in asked_by(script)}
     for path, named in re.findall(r'\bask\("(\w+)", \{ ([^}]*) \}', script):
-        given = {part.strip().removeprefix("...").partition(":")[0] for part in named.split(",")} - {
-            "filter()"
-        }
+        parts = [part.strip().partition(":")[0] for part in named.split(",")]
+        given = {part for part in parts if not part.startswith("...")}
         missing = {*given, "owner"} - parameters[f"/api/v1/evolution/{path}"]
         assert not missing, f"{path} knows no {missing}"
+    groups = set(re.findall(r'data-dimension="(\w+)"', source("dashboard.html")))
     assert {"outcome", "q"} <= parameters["/api/v1/evolution/experiences"]
+    assert all("as_of" in known for known in parameters.values())
+    for path in ("metrics", "experiences"):
+        assert groups <= parameters[f"/api/v1/evolution/{path}"], "what the page may be narrowed to"
     sockets = (await client.get(service.url + "/schema/asyncapi.json")).json()
     addresses = {channel["address"] for channel in sockets["channels"].values()}
     assert re.findall(r"/api/v1/[\w/]+/ws\b", script) == ["/api/v1/evolution/ws"]
     assert "/api/v1/evolution/ws" in addresses
-    sections = set(re.findall(r'data-dimension="(\w+)"', source("dashboard.html")))
     metrics = await client.get("/evolution/metrics")
-    assert sections <= set(metrics.json()["groups"]), "every dimension that can be chosen is answered"
+    assert groups <= set(metrics.json()["groups"]), "every dimension that can be chosen is answered"
 
 
 def parameters_of(document: dict[str, Any], path: str) -> set[str]:

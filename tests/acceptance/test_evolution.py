@@ -173,6 +173,8 @@ async def test_metrics_count_what_has_ended(people: dict[str, httpx.AsyncClient]
     assert before_last["position"] < position
     mine = await asked(ana, "metrics")
     assert mine["figures"]["runs"] == len(await newest(ana, limit=200))
+    late = await asked(eve, "metrics", as_of="9999-12-31T23:59:59.999999Z")
+    assert late["figures"]["runs"] == 0
     narrowed = await asked(eve, "metrics", period="30d", mode="nothing")
     assert (narrowed["figures"]["runs"], narrowed["durations"], narrowed["groups"]) == (0, None, {})
 
@@ -185,6 +187,8 @@ async def test_metrics_count_what_has_ended(people: dict[str, httpx.AsyncClient]
         ({"since": "2026-01-02T00:00:00"}, "is not a time"),
         ({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"}, "is no range"),
         ({"since": "1900-01-01T00:00:00Z"}, "is no range"),
+        ({"until": "0001-01-01T00:00:00Z"}, "is no range"),
+        ({"until": "9999-12-31T23:59:59Z", "since": "2026-01-02T00:00:00Z"}, "is no range"),
         ({"until": "2026-01-01T00:00:00Z", "as_of": "2026-01-01T00:00:00Z"}, "send one of them"),
         ({"as_of": "position:99999999"}, "no position 99999999"),
         ({"as_of": "offset:3"}, "send a time here"),

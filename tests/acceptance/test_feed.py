@@ -5,6 +5,7 @@ import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ import pytest
 from app.core import streams
 from app.core.envelope import NewEvent
 from app.core.events import MessageReceived
-from app.core.ids import new_id
+from app.log.ids import new_id
 from app.log.log import Log, open_log
 from tests.support import feed
 from tests.support.databases import TestServer
@@ -135,6 +136,22 @@ async def test_a_cursor_that_cannot_be_resumed_gets_an_answer(
         async with portal(service, f"/api/v1/conversations/cannot/feed?after={after}") as line:
             frame = await line.receive()
             assert (frame["type"], frame["answer"], frame["reason"]) == ("resumed", "cannot", reason)
+
+
+async def test_the_snapshots_address_leads_to_a_conversation_of_any_id(
+    service: Service, client: httpx.AsyncClient, log: Log
+) -> None:
+    """Guard: an id that stands in the address as it is."""
+    odd = "?#&%2F 会"
+    await log.append(streams.conversation("ana@b", odd), [message("one")])
+    place, asked = quote(odd, safe=""), urlencode({"after": "999", "owner": "ana@b"})
+    response = await client.get(f"/conversations/{place}/events?{asked}")
+    snapshot = response.json()["resume"]["snapshot"]
+    assert snapshot == f"/api/v1/portal/conversations/{place}?owner=ana%40b"
+    found = (await client.get(service.url + snapshot)).json()
+    assert (found["id"], len(found["messages"])) == (odd, 1)
+    async with portal(service, f"/api/v1/conversations/{place}/feed?{asked}") as line:
+        assert (await line.receive())["snapshot"] == snapshot
 
 
 @pytest.mark.parametrize("after", ["x", "1:2:x", "-1", "1.5", "9" * 30, "٣"])

@@ -1,8 +1,10 @@
 """`/metrics` and the log's lines of a service that has worked."""
 
+import asyncio
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import psycopg
 import pytest
@@ -137,6 +139,50 @@ async def test_options_name_all_that_a_path_takes(service: Service) -> None:
     async with service.client() as client:
         answer = await client.options("/portal/conversations/any")
     assert {"GET", "DELETE", "OPTIONS"} <= set(answer.headers["allow"].split(", "))
+
+
+@pytest.mark.parametrize(
+    ("path", "framing", "part"),
+    [
+        ("/api/v1/portal/chat", b"Content-Type: application/json\r\nContent-Length: 100\r\n", b'{"message": "hel'),
+        ("/api/v1/tasks", b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n", b'9\r\n{"message\r\n'),
+        ("/api/v1/chat/upload", b"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 9\r\n", b"--x\r\n"),
+    ],
+)  # fmt: skip
+async def test_a_client_that_goes_away_in_its_body_is_no_failure_of_ours(
+    service: Service, path: str, framing: bytes, part: bytes
+) -> None:
+    """499, in the figures and in the log. Guard: without the look for a disconnect it counts as our 500."""
+    name = f"left{path.replace('/', '.')}"
+    reader, writer = await asyncio.open_connection("127.0.0.1", service.port)
+    head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Request-ID: {name}\r\n".encode()
+    writer.write(head + framing + b"Expect: 100-continue\r\n\r\n")
+    assert b"100 Continue" in await reader.readline()  # whoever wants the body has asked for it
+    writer.write(part)
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    (line,) = await lines_of(service, name)
+    assert (line["event"], line["level"]) == ("request", "info")
+    assert (line["status"], line["route"]) == (499, path)
+    async with service.client() as client:
+        counted = values((await client.get(service.url + "/metrics")).text)["minutebook_http_requests_total"]
+    assert counted[of(method="POST", route=path, status="499")] == 1
+    assert not [labels for labels in counted if ("status", "500") in labels]
+
+
+async def lines_of(service: Service, request_id: str) -> list[dict[str, Any]]:
+    """All lines of a request, once it has ended."""
+
+    def found() -> list[dict[str, Any]]:
+        lines = (json.loads(line) for line in list(service.output) if line.startswith("{"))
+        return [line for line in lines if line.get("request_id") == request_id]
+
+    async def logged() -> bool:
+        return any(line["event"] == "request" for line in found())
+
+    await until(logged)
+    return found()
 
 
 async def test_the_scheduled_check_shows_a_wrong_view(service: Service) -> None:

@@ -76,14 +76,14 @@ async def test_a_meeting_without_topic_or_people_gets_a_clear_error(service: Ser
     ("sent", "part"),
     [
         ("not json", "not valid JSON"),
-        ("[1]", "Unknown frame type"),
+        ("[1]", "has to be a JSON object with a type"),
         ('{"type":"nonsense"}', "Unknown frame type"),
         ('{"type":"chat"}', "message"),
         ('{"type":"chat","message":""}', "empty"),
         ('{"type":"chat","message":"a","conversation_id":"a/b"}', "printable"),
         ('{"type":"resume"}', "resume needs"),
         ('{"type":"cancel"}', "No task"),
-        ("[" * 5_000, "not valid JSON"),
+        ("[" * 5_000, "nested too deeply"),
     ],
 )
 async def test_bad_frames_are_answered_and_do_no_harm(service: Service, sent: str, part: str) -> None:

@@ -160,6 +160,12 @@ async def test_a_message_of_any_other_role_is_added_and_the_agent_is_shown_it_ne
         ({"role": "tool", "content": "x"}, 400, "tool_call_id"),
         ({"role": "tool", "content": "x", "tool_call_id": "never was"}, 400, "never was"),
         ({"role": "assistant"}, 400, "content"),
+        ({"role": "assistant", "tool_calls": []}, 400, "content"),
+        (
+            {"role": "assistant", "tool_calls": [{**CALL, "function": {"name": "", "arguments": ""}}]},
+            400,
+            "tool_calls[0].function.name",
+        ),
         ({"role": "assistant", "tool_calls": [{"id": "c"}]}, 400, "tool_calls[0].type"),
         ({"role": "user", "content": [{"type": "hologram"}], "run": False}, 400, "hologram"),
         ({"role": "user", "content": "x", "refusal": "no"}, 400, "refusal"),
@@ -208,6 +214,47 @@ async def test_many_messages_are_added_at_once_all_or_none_and_once(client: http
     answered = await post(client, session_id, **late)
     assert (answered.status_code, "call-2" in answered.json()["detail"]) == (409, True)
     assert await openai_messages(client, session_id) == [*messages, late]
+
+
+async def test_both_calls_know_the_clients_own_id_by_either_name(client: httpx.AsyncClient) -> None:
+    """`client_message_id` and `client_id` are one: a retry under either name is the same message; two that differ are
+    refused. Guard: a name that one of the calls does not know."""
+    session_id = await opened(client)
+    names = ("client_message_id", "client_id")
+    asked = [await post(client, session_id, content="hello there", **{name: "m1"}) for name in names]
+    assert asked[0].json() == asked[1].json()
+    kept = [await post(client, session_id, content="x", role="system", **{name: "m2"}) for name in names]
+    assert [response.status_code for response in kept] == [201, 200]
+    path, body = (
+        f"/chat/sessions/{session_id}/openai-messages",
+        {"messages": [{"role": "user", "content": "y"}]},
+    )
+    batch = [await client.post(path, json={**body, name: "m3"}) for name in names]
+    assert batch[0].json() == batch[1].json()
+    both = await client.post(path, json={**body, **dict.fromkeys(names, "m3")})
+    assert both.json() == batch[0].json()
+    contents = [message["content"] for message in await openai_messages(client, session_id)]
+    assert contents == ["hello there", "You said: hello there", "x", "y"]
+    differing = {"client_message_id": "a", "client_id": "b"}
+    for response in (
+        await post(client, session_id, content="z", **differing),
+        await post(client, session_id, content="z", role="system", **differing),
+        await client.post(path, json={**body, **differing}),
+    ):
+        assert response.status_code == 400
+        assert all(
+            one in response.json()["detail"] for one in ("client_message_id", "client_id", "'a'", "'b'")
+        )
+    assert len(await openai_messages(client, session_id)) == 4
+
+
+async def test_a_message_with_a_key_that_the_api_does_not_know_is_refused(client: httpx.AsyncClient) -> None:
+    session_id = await opened(client)
+    path = f"/chat/sessions/{session_id}/openai-messages"
+    good = {"role": "user", "content": "x"}
+    response = await client.post(path, json={"messages": [good, {**good, "client_id": "m1"}]})
+    assert (response.status_code, "messages[1].client_id" in response.json()["detail"]) == (400, True)
+    assert await openai_messages(client, session_id) == []
 
 
 @pytest.mark.skipif(not REAL.exists(), reason="the real conversations are not in the project's own tree")

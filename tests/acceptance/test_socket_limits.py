@@ -11,12 +11,14 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from tests.support.databases import TestServer
+from tests.support.logs import until
 from tests.support.portal import Portal, is_token, portal
 from tests.support.service import Service, running_service, script
 
 ANA, ROOT, EVE = (f"key-of-{name}-0123456789" for name in ("ana", "root", "eve"))
 USERS = ((ANA, "ana", "member"), (ROOT, "root", "admin"), (EVE, "eve", "auditor"))
 FRIEND = "https://friend.example.com"
+EVIL = "https://evil.example.com"
 SURFACES = (
     "/api/v1/portal/ws",
     "/api/v1/chat/ws/none",
@@ -91,7 +93,7 @@ async def test_silence_is_refused_after_a_while(guarded: Service) -> None:
 async def test_pages_of_other_origins_open_no_sockets(guarded: Service, path: str) -> None:
     """Refused before it is accepted, also with a good key; guard: the check of the origin."""
     with_key = {"X-API-Key": ANA}
-    for origin in ("https://evil.example.com", "null", f"http://127.0.0.1:{guarded.port + 1}"):
+    for origin in (EVIL, "null", f"http://127.0.0.1:{guarded.port + 1}"):
         with pytest.raises(InvalidStatus) as error:
             async with connect(guarded.socket_url + path, additional_headers=with_key, origin=origin):  # type: ignore[arg-type]
                 pass
@@ -100,6 +102,34 @@ async def test_pages_of_other_origins_open_no_sockets(guarded: Service, path: st
     for origin in (FRIEND, guarded.url, None):
         async with connect(guarded.socket_url + path, additional_headers=with_key, origin=origin):  # type: ignore[arg-type]
             pass
+
+
+async def test_a_refused_socket_puts_nothing_but_its_own_line_into_the_log(guarded: Service) -> None:
+    """Anybody can have one refused. Guard: the server of the sockets takes the handshake for unfinished, and says so as
+    an error."""
+    ids = ("refused", "behind-it")
+    named = [{"X-Request-ID": one} for one in ids]
+    with pytest.raises(InvalidStatus) as error:
+        async with connect(
+            guarded.socket_url + SURFACES[0],
+            origin=EVIL,
+            additional_headers=named[0],  # type: ignore[arg-type]
+        ):
+            pass
+    assert (error.value.response.status_code, error.value.response.headers["X-Request-ID"]) == (403, ids[0])
+    async with guarded.client() as client:
+        await client.get("/portal/conversations", headers=named[1])
+
+    async def logged() -> bool:
+        return any(ids[1] in line for line in guarded.output)
+
+    await until(logged)
+    lines = [json.loads(line) for line in guarded.output if line.startswith("{")]
+    assert [line for line in lines if line["level"] not in ("debug", "info")] == []
+    told = [line for line in lines if line.get("request_id") in ids]
+    assert [(line["event"], line["method"], line["status"]) for line in told] == [
+        ("request", "SOCKET", 403), ("request", "GET", 401),
+    ]  # fmt: skip
 
 
 async def test_who_sends_too_many_frames_is_told_and_in_the_end_closed(guarded: Service) -> None:

@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.support.chat import ASKING
 from tests.support.databases import TestServer
 from tests.support.portal import Frame, is_token, portal
-from tests.support.service import Service, running_service, script
+from tests.support.service import Service, running_pair, script
 from tests.support.talks import RULES_OF_TEAMS
 from tests.support.watching import is_end, minuted, names, record, started, watched, watching
 
@@ -36,25 +36,10 @@ UNKNOWN = "00000000-0000-4000-8000-000000000000"
 def two_nodes(
     server: TestServer, tmp_path_factory: pytest.TempPathFactory, rules: list[dict[str, object]]
 ) -> Iterator[tuple[Service, Service]]:
-    """Two processes on one database."""
     folder = tmp_path_factory.mktemp("tasks")
-    settings = {"model": script(folder, [*rules, *ASKING_MEMBER, *RULES_OF_TEAMS, *ASKING]), **SETTINGS}
-    with (
-        server.database() as dsn,
-        running_service(folder, dsn, **settings) as first,
-        running_service(folder, dsn, **settings) as second,
-    ):
-        yield first, second
-
-
-@pytest.fixture
-def here(two_nodes: tuple[Service, Service]) -> Service:
-    return two_nodes[0]
-
-
-@pytest.fixture
-def there(two_nodes: tuple[Service, Service]) -> Service:
-    return two_nodes[1]
+    model = script(folder, [*rules, *ASKING_MEMBER, *RULES_OF_TEAMS, *ASKING])
+    with running_pair(server, folder, model=model, **SETTINGS) as pair:
+        yield pair
 
 
 @pytest.fixture
@@ -275,12 +260,12 @@ async def test_a_call_is_agreed_to_by_a_watcher(here: Service, client: httpx.Asy
     ("sent", "part"),
     [
         ("not json", "not valid JSON"),
-        ("[1]", "Unknown frame type"),
+        ("[1]", "has to be a JSON object with a type"),
         ('{"type":"chat","message":"hi"}', "cancel, reply, confirmation_reply, ping"),
         ('{"type":"reply"}', "request_id"),
         ('{"type":"reply","request_id":"x","content":"y"}', "no open question"),
         ('{"type":"cancel"}', "has ended already: completed"),
-        ("[" * 5_000, "not valid JSON"),
+        ("[" * 5_000, "nested too deeply"),
     ],
 )
 async def test_bad_frames_are_answered_and_do_no_harm(

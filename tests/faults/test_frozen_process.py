@@ -7,7 +7,6 @@ nothing more of these runs. Guard: the lease's epoch in every append of a run (`
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
@@ -16,12 +15,12 @@ from typing import Literal, NamedTuple
 import pytest
 
 from app.core.envelope import Recorded
-from app.core.ids import new_id
+from app.log.ids import new_id
 from app.log.log import open_log
 from tests.kills.checks import check_conversation
 from tests.kills.client import Client
 from tests.kills.harness import recorded
-from tests.kills.lane import Lane, open_lane, running_forks
+from tests.kills.lane import Lane, running_pair
 from tests.kills.minutes import Row, difference, minutes
 from tests.support import proxy
 from tests.support.databases import TestServer
@@ -54,14 +53,8 @@ KINDS = (
 
 @pytest.fixture
 async def lanes(server: TestServer, dsn: str, tmp_path: Path) -> AsyncIterator[tuple[Lane, Lane]]:
-    async with AsyncExitStack() as stack:
-        forks = await stack.enter_async_context(running_forks(tmp_path))
-        pair = [
-            await stack.enter_async_context(open_lane(forks, name, dsn, effects="shared"))
-            for name in ("frozen", "heir")
-        ]
-        await asyncio.gather(*(lane.start({}) for lane in pair))
-        yield pair[0], pair[1]
+    async with running_pair(tmp_path, dsn, ("frozen", "heir")) as lanes:
+        yield lanes
 
 
 async def begin(lane: Lane, kind: Kind, name: str) -> Client:

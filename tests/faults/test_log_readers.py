@@ -1,24 +1,20 @@
 """Readers when things go wrong: lost wake-ups, slow readers, holes, a reader that comes while another one reads."""
 
 import asyncio
-from typing import TypeVar
+from uuid import UUID
 
 import pytest
 
 from app.core.envelope import NewEvent, Recorded
 from app.core.events import ModelAnswered
-from app.core.ids import new_id
 from app.core.messages import ModelAnswer
 from app.log import tail as tails
-from app.log.connections import Pool, Record
 from app.log.errors import HoleInLog
+from app.log.ids import new_id
 from app.log.log import Log
-from app.log.read import LogReader
 from app.log.subscribe import Stopped
 from tests.support.events import STREAM, make_event
-from tests.support.logs import contents, open_logs, whole_log, within
-
-T = TypeVar("T")
+from tests.support.logs import Gate, contents, open_logs, whole_log, within
 
 
 async def test_a_lost_wake_up_costs_a_heartbeat_and_never_an_event(log: Log) -> None:
@@ -67,8 +63,7 @@ async def test_a_wake_up_during_another_readers_read_is_not_lost(log: Log) -> No
     Guard: `doubts` in tail.py, counted, not a flag that the first reader clears for all.
     """
     await log.append(STREAM, [make_event("a")])
-    reads = Gate(log.reader)
-    log.tails._reader = reads  # type: ignore[assignment]
+    reads = Gate.of_tails(log)
     async with (
         log.subscribe(STREAM, heartbeat_seconds=60) as first,
         log.subscribe(STREAM, heartbeat_seconds=60) as second,
@@ -85,35 +80,6 @@ async def test_a_wake_up_during_another_readers_read_is_not_lost(log: Log) -> No
         reads.release()
         for task in (early, late):
             assert contents((await within(task)).events) == ["b"]
-
-
-class Gate:
-    """What was read through it can be held back."""
-
-    def __init__(self, source: LogReader | Pool) -> None:
-        self._source = source
-        self._open = asyncio.Event()
-        self._open.set()
-        self.reached = asyncio.Event()
-
-    def hold(self) -> None:
-        self._open.clear()
-
-    def release(self) -> None:
-        self._open.set()
-
-    async def stream(self, stream: str, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        assert isinstance(self._source, LogReader)
-        return await self._through(await self._source.stream(stream, after=after, limit=limit))
-
-    async def fetch(self, query: str, *arguments: object) -> list[Record]:
-        assert not isinstance(self._source, LogReader)
-        return await self._through(await self._source.fetch(query, *arguments))
-
-    async def _through(self, rows: list[T]) -> list[T]:
-        self.reached.set()
-        await self._open.wait()
-        return rows
 
 
 async def test_a_slow_reader_loses_nothing_and_nothing_piles_up_for_it(
@@ -167,6 +133,15 @@ async def test_a_reader_refuses_a_hole(log: Log) -> None:
             await within(reader.next())
 
 
+async def held_look(here: Log, there: Log, answer_id: UUID) -> Gate:
+    """The other node has looked at the answer, and does not get to know yet what it has seen."""
+    looks = Gate.of_answers(there)
+    looks.hold()
+    here.live.add(answer_id, "said")
+    await within(looks.reached.wait())
+    return looks
+
+
 async def test_a_late_look_at_an_answer_that_is_over_says_nothing(dsn: str) -> None:
     """The look began before the closing event was committed, and ends after the reader has passed that event.
 
@@ -178,11 +153,7 @@ async def test_a_late_look_at_an_answer_that_is_over_says_nothing(dsn: str) -> N
         here.live.open(answer_id, stream=STREAM, task_id=None, after_offset=1)
         async with there.subscribe(STREAM, heartbeat_seconds=0) as reader:
             await within(reader.next())
-            looks = Gate(there._pool)
-            there.live._foreign._pool = looks  # type: ignore[assignment]
-            looks.hold()
-            here.live.add(answer_id, "said")
-            await within(looks.reached.wait())
+            looks = await held_look(here, there, answer_id)
             await here.live.seal(answer_id)
             closing = NewEvent(answer_id, ModelAnswered(1, "k", ModelAnswer("m", "said")))
             await here.append(STREAM, [closing], closes=(answer_id,))
@@ -211,11 +182,7 @@ async def test_an_answer_that_is_looked_up_while_its_last_reader_goes_is_not_kep
         here.live.open(answer_id, stream=STREAM, task_id=None, after_offset=1)
         async with there.subscribe(STREAM, heartbeat_seconds=0) as reader:
             await within(reader.next())
-            looks = Gate(there._pool)
-            there.live._foreign._pool = looks  # type: ignore[assignment]
-            looks.hold()
-            here.live.add(answer_id, "said")
-            await within(looks.reached.wait())
+            looks = await held_look(here, there, answer_id)
         looks.release()
         await within(there.live.fetch("user/other"))  # behind the late look
         assert there.live._foreign._by_stream == {}

@@ -5,7 +5,7 @@ other, and a conversation's messages keep their order over both.
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,24 +17,18 @@ from app.core.events import TERMINAL_TYPES
 from tests.kills.checks import check_conversation
 from tests.kills.client import Client
 from tests.kills.harness import recorded
-from tests.kills.lane import Lane, open_lane, running_forks
+from tests.kills.lane import Lane, running_pair
 from tests.support.databases import TestServer
 
 FRAME_SECONDS_MAX = 30
 CANCEL_SECONDS_MAX = 2.0
-LEASE = {"lease_seconds": "30"}  # nothing is taken over here
+LEASE_SECONDS = "30"  # nothing is taken over here
 
 
 @pytest.fixture
 async def lanes(server: TestServer, dsn: str, tmp_path: Path) -> AsyncIterator[tuple[Lane, Lane]]:
-    async with AsyncExitStack() as stack:
-        forks = await stack.enter_async_context(running_forks(tmp_path))
-        pair = [
-            await stack.enter_async_context(open_lane(forks, name, dsn, effects="shared"))
-            for name in ("here", "there")
-        ]
-        await asyncio.gather(*(lane.start(LEASE) for lane in pair))
-        yield pair[0], pair[1]
+    async with running_pair(tmp_path, dsn, ("here", "there"), lease_seconds=LEASE_SECONDS) as lanes:
+        yield lanes
 
 
 class Watcher:

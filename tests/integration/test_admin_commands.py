@@ -5,37 +5,22 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from app.auth.principal import digest_of
 from app.cli import cli
 from app.core.streams import ADMIN
 from app.log.log import Log
-from app.settings import Settings
+from tests.support.commands import invoke
 
 Run = Callable[..., Awaitable[Result]]
 
 
-class Deployment(msgspec.Struct):
-    address: str
-    settings: Settings = Settings()
-    owner: str = "local"
-
-    def dsn(self) -> str:
-        return self.address
-
-
 @pytest.fixture
 def run(dsn: str) -> Run:
-    """A command as the shell would run it; it may not end in a traceback."""
-
-    async def run(*arguments: object, code: int = 0, **settings: object) -> Result:
-        deployment = Deployment(dsn, msgspec.convert(settings, Settings))
-        group, *given = (str(one) for one in arguments)
-        result = await asyncio.to_thread(CliRunner().invoke, cli.commands[group], given, obj=deployment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    async def run(group: str, *arguments: object, code: int = 0, **settings: object) -> Result:
+        result = await asyncio.to_thread(invoke, cli.commands[group], dsn, *arguments, **settings)
         assert result.exit_code == code, result.output
         return result
 
@@ -113,7 +98,7 @@ async def test_a_revoked_key_is_shown_only_when_asked_for(run: Run) -> None:
         (("users", "add", "ana", "--as", "boss"), 2, "user:NAME"),
         (("users", "add", "ana", "--as", "user:a b"), 2, "user:NAME"),
         (("users", "disable", "root"), 1, "last admin"),
-        (("keys", "create", "nobody"), 1, "no user 'nobody'"),
+        (("keys", "create", "nobody"), 1, "no user 'nobody'. `minutebook keys create nobody --role admin`"),
         (("keys", "create", "eve", "--role", "auditor", "--scope", "write"), 1, "role auditor"),
         (("keys", "revoke", "nothing"), 1, "no key 'nothing'"),
         (("keys", "create", "root", "--days", "0"), 2, "--days"),

@@ -7,24 +7,14 @@ from io import StringIO
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from app.commands.transfer import export_command
+from tests.support.commands import invoke
 from tests.support.projected import write
 from tests.support.working_week import working_week
 
 DOCUMENT = Path(__file__).parents[2] / "docs/analytics.md"
 BLOCK = re.compile(r"```(sh|python|text)\n(.*?)```", re.DOTALL)
-
-
-class Database:
-    owner = "local"
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-
-    def dsn(self) -> str:
-        return self._dsn
 
 
 def test_the_three_questions_are_answered_from_the_files_as_the_page_says(
@@ -40,7 +30,7 @@ def test_the_three_questions_are_answered_from_the_files_as_the_page_says(
                 for line in text.splitlines():
                     program, command, *arguments = shlex.split(line)
                     assert (program, command) == ("minutebook", "export")
-                    result = CliRunner().invoke(export_command, arguments, obj=Database(dsn))
+                    result = invoke(export_command, dsn, *arguments)
                     assert result.exit_code == 0, result.output
             case "python":
                 with redirect_stdout(StringIO()) as out:

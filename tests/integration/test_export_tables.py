@@ -1,10 +1,12 @@
-"""`minutebook export experiences|events|usage`: the rows are right, of one position, in constant memory, resumable."""
+"""`minutebook export experiences|events|usage`: the rows are right, of one position, in constant memory.
+
+What becomes of it when it is stopped: `tests/faults/test_exports.py`.
+"""
 
 import csv
 import fcntl
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -19,7 +21,7 @@ import psycopg
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from app.commands.transfer import export_command
 from app.core.envelope import Recorded
@@ -29,32 +31,21 @@ from app.transfer.table_formats import Form
 from app.transfer.table_reading import Span, ViewStopped
 from projections import ALL, usage
 from projections.runner import ProjectionRunner
+from tests.support.commands import invoke
 from tests.support.databases import TestServer
+from tests.support.exports import files_of, make_parts_small
 from tests.support.projected import write
 from tests.support.working_week import MONDAY, working_week
 
 SUBJECTS = ("events", "usage", "experiences")
 FORMS: tuple[Form, ...] = ("parquet", "csv", "jsonl")
-KILLED_SECONDS_MAX = 60.0
 GROWTH_BYTES_MAX = 16 * 1024 * 1024
-
-
-class Database(msgspec.Struct):
-    address: str
-    owner: str = "local"
-
-    def dsn(self) -> str:
-        return self.address
 
 
 @pytest.fixture
 def run(dsn: str) -> Callable[..., Result]:
-    """The command as the shell would run it; it may not end in a traceback."""
-
     def run(*arguments: object, address: str = dsn) -> Result:
-        result = CliRunner().invoke(export_command, [str(one) for one in arguments], obj=Database(address))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
+        return invoke(export_command, address, *arguments)
 
     return run
 
@@ -68,17 +59,11 @@ def week(dsn: str) -> list[Recorded]:
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(table_parts, "PART_ROWS_MAX", 40)
-    monkeypatch.setattr(table_parts, "GROUP_ROWS_MAX", 7)
-    monkeypatch.setattr(table_reading, "PAGE_ROWS", 11)
+    make_parts_small(monkeypatch.setattr)
 
 
 def rows_of(folder: Path) -> list[dict[str, object]]:
     return ds.dataset(folder).to_table().to_pylist()
-
-
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {one.name: one.read_bytes() for one in folder.iterdir()}
 
 
 def test_events_are_those_of_the_log_with_their_envelopes(
@@ -253,89 +238,6 @@ def test_what_is_appended_and_folded_meanwhile_is_not_in_an_export(
     assert files_of(tmp_path / "during") == files_of(tmp_path / "before")
     export_table(dsn, tables.SUBJECTS[subject], "csv", Span(), tmp_path / "after")
     assert files_of(tmp_path / "after") != files_of(tmp_path / "before")
-
-
-PROGRAM = """
-import sys
-from pathlib import Path
-from app.commands.transfer import export_command
-from app.transfer import table_parts, table_reading
-table_parts.PART_ROWS_MAX, table_parts.GROUP_ROWS_MAX, table_reading.PAGE_ROWS = 40, 7, 11
-dsn, where, left, *arguments = sys.argv[1:]
-left = [int(left)]
-def here():
-    left[0] -= 1
-    if left[0] == 0:
-        print("here", flush=True)
-        sys.stdin.read()
-make, replace = table_parts.part_writer, Path.replace
-def part_writer(*arguments):
-    made = make(*arguments)
-    class Writer:
-        close = made.close
-        def write(self, rows): made.write(rows); here()
-    return Writer()
-if where == "writing":
-    table_parts.part_writer = part_writer
-else:
-    Path.replace = lambda self, target: (here(), replace(self, target))
-class Database:
-    owner = "local"
-    def dsn(self): return dsn
-export_command.main(arguments, obj=Database())
-"""
-
-
-def kill(dsn: str, where: str, count: int, *arguments: object) -> None:
-    """Kills a real export where it is `writing` rows, or is `renaming` a file, for the n-th time."""
-    program = [sys.executable, "-c", PROGRAM, dsn, where, str(count), *map(str, arguments)]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(program, stdin=pipe, stdout=pipe, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline() == "here\n"
-        process.send_signal(signal.SIGKILL)
-        assert process.wait(KILLED_SECONDS_MAX) == -signal.SIGKILL
-
-
-@pytest.mark.parametrize(
-    ("subject", "form", "kills"),
-    [
-        ("events", "parquet", [("renaming", 1), ("renaming", 4), ("writing", 9)]),
-        ("usage", "csv", [("writing", 10), ("renaming", 2)]),
-        ("experiences", "jsonl", [("renaming", 3)]),
-    ],
-)
-@pytest.mark.usefixtures("week", "small_parts")
-def test_an_export_that_was_killed_is_completed_as_if_nothing_had_happened(
-    dsn: str,
-    run: Callable[..., Result],
-    tmp_path: Path,
-    subject: str,
-    form: Form,
-    kills: list[tuple[str, int]],
-) -> None:
-    """Though the log and the views go on between the kills."""
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    assert run(subject, "--format", form, "--output", whole).exit_code == 0
-    before_manifest = kills[0] == ("renaming", 1)
-    for number, (where, count) in enumerate(kills):
-        kill(dsn, where, count, subject, "--format", form, "--output", broken)
-        assert files_of(broken) != files_of(whole)
-        if number or not before_manifest:
-            write(dsn, working_week(1, after=newest(dsn), seed=number + 2))
-            ProjectionRunner(dsn).run_to_end()
-    result = run(subject, "--format", form, "--output", broken)
-    assert (result.exit_code, "at position 714 exported to" in result.stdout) == (0, True)
-    assert files_of(broken) == files_of(whole)
-    again = run(subject, "--format", form, "--output", broken)
-    assert again.stdout.startswith(f"{broken} holds this export already: ")
-    assert files_of(broken) == files_of(whole)
-
-
-def newest(dsn: str) -> int:
-    with psycopg.connect(dsn) as connection:
-        (position,) = connection.execute("SELECT position FROM partitions").fetchone() or (0,)
-    return position
 
 
 EVENTS = """

@@ -9,18 +9,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from app.commands.follow import replay_command, tail_command
 from app.commands.transfer import export_command, import_command
 from app.core.envelope import NewEvent
+from app.core.events import ConversationDeleted
 from app.log.errors import LogUnavailable
+from app.log.ids import new_id
 from app.log.log import Log, open_log
 from app.transfer import importing
 from app.transfer.following import pauses
+from tests.support.commands import invoke
 from tests.support.events import make_event
 from tests.support.projected import Book
 
@@ -28,29 +30,18 @@ REAL = Path(__file__).parents[2].parent / "shared/data/airline-conversations.jso
 WAIT_SECONDS = 60.0
 
 
-class Database(msgspec.Struct):
-    address: str
-    owner: str = "local"
-
-    def dsn(self) -> str:
-        return self.address
-
-
 @pytest.fixture
 def run(dsn: str) -> Callable[..., Result]:
-    """A command as the shell would run it; it may not end in a traceback."""
-
-    def run(command: object, *arguments: object) -> Result:
-        result = CliRunner().invoke(command, [str(one) for one in arguments], obj=Database(dsn))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
+    return lambda command, *arguments: invoke(command, dsn, *arguments)
 
 
 def line(conversation_id: str, *texts: str, **fields: object) -> bytes:
     messages = [{"role": "user", "content": text} for text in texts]
     return json.dumps({"id": conversation_id, **fields, "messages": messages}).encode() + b"\n"
+
+
+def deletion(conversation_id: str) -> NewEvent:
+    return NewEvent(new_id(), ConversationDeleted(conversation_id))
 
 
 def events(dsn: str) -> list[tuple[str, str]]:
@@ -134,14 +125,81 @@ def test_an_id_that_is_taken_by_other_content_is_refused(
     assert run(import_command, file).stdout.startswith("1 conversations imported (1 messages), 1 were there")
     file.write_bytes(line("c1", "b"))
     changed = run(import_command, file)
-    assert "line 1: messages: conversation 'c1' was imported before, with other content" in changed.stderr
+    assert (
+        "line 1: messages: conversation 'c1' was imported before, with other content; import it under another id\n"
+        in changed.stderr
+    )
     with open_for(dsn) as append:
         append("conversation/local/c2", make_event("said here"))
     file.write_bytes(line("c2", "b"))
     native = run(import_command, file)
     assert native.exit_code == 1
-    assert "line 1: id: local has a conversation 'c2' of another origin" in native.stderr
+    assert (
+        "line 1: id: local has a conversation 'c2' of another origin; import it under another id\n"
+        in native.stderr
+    )
     assert len(events(dsn)) == 3
+
+
+def test_what_was_deleted_after_its_import_is_not_said_to_be_there(
+    dsn: str, run: Callable[..., Result], tmp_path: Path
+) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_bytes(line("c1", "a") + line("c2", "b") + line("c3", "c"))
+    assert run(import_command, file).exit_code == 0
+    with open_for(dsn) as append:
+        append("conversation/local/c2", deletion("c2"))
+    file.write_bytes(file.read_bytes() + line("c4", "d"))
+    before = events(dsn)
+    again = run(import_command, file)
+    assert again.exit_code == 1
+    assert again.stdout == "1 conversations imported (1 messages), 2 were there already, 1 failed.\n"
+    assert (
+        "line 2: id: the conversation was imported before and has been deleted since; import it under another id\n"
+        in again.stderr
+    )
+    assert [one for one in events(dsn) if "/c4" not in one[0]] == before
+    file.write_bytes(line("c2-again", "b"))
+    assert run(import_command, file).exit_code == 0
+
+
+async def test_an_import_is_not_gone_on_with_behind_a_deletion(
+    dsn: str, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped half-way, then deleted: the rest alone would be a conversation without its beginning."""
+    monkeypatch.setattr(importing, "PART_EVENTS_MAX", 3)
+    conversation = importing.parse_line(line("c1", *(f"text {number}" for number in range(10))))
+    stream = "conversation/local/c1"
+    first, *_ = importing.parts(conversation, "local")
+    await log.append(stream, first, expected_offset=0, idempotency_key="import/c1/0")
+    await log.append(stream, [deletion("c1")])
+    before = events(dsn)
+    file = tmp_path / "some.jsonl"
+    file.write_bytes(line("c1", *(f"text {number}" for number in range(10))))
+    results: list[importing.LineResult] = []
+    with file.open("rb") as opened:
+        await importing.import_file(log, opened, "local", results.append)
+    assert [(one.outcome, "deleted since" in one.error) for one in results] == [("failed", True)]
+    assert events(dsn) == before
+
+
+async def test_an_import_is_gone_on_with_where_somebody_has_spoken_meanwhile(
+    dsn: str, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "PART_EVENTS_MAX", 3)
+    source = line("c1", *(f"text {number}" for number in range(10)))
+    stream = "conversation/local/c1"
+    first, *_ = importing.parts(importing.parse_line(source), "local")
+    await log.append(stream, first, expected_offset=0, idempotency_key="import/c1/0")
+    await log.append(stream, [make_event("a word between")])
+    file = tmp_path / "some.jsonl"
+    file.write_bytes(source)
+    for outcome in ("imported", "present"):
+        results: list[importing.LineResult] = []
+        with file.open("rb") as opened:
+            await importing.import_file(log, opened, "local", results.append)
+        assert [one.outcome for one in results] == [outcome]
+    assert len(events(dsn)) == 12
 
 
 class open_for:  # noqa: N801
@@ -247,6 +305,34 @@ def test_what_is_not_there_cannot_be_exported(dsn: str, run: Callable[..., Resul
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("place", ["nowhere/x", "a-file/x"])
+def test_a_file_that_cannot_be_written_is_named_as_it_was_given(
+    run: Callable[..., Result], tmp_path: Path, place: str
+) -> None:
+    file = tmp_path / "a-file"
+    file.write_bytes(line("c1", "a"))
+    assert run(import_command, file).exit_code == 0
+    refused = run(export_command, "c1", "--output", tmp_path / place)
+    assert refused.exit_code == 1
+    assert f"{tmp_path / place} cannot be written: " in refused.stderr
+    assert ".part" not in refused.stderr
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_a_pipe_is_written_and_not_replaced(run: Callable[..., Result], tmp_path: Path) -> None:
+    file, pipe = tmp_path / "some.jsonl", tmp_path / "pipe"
+    file.write_bytes(line("c1", "a"))
+    assert run(import_command, file).exit_code == 0
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        assert run(export_command, "c1", "--output", pipe).exit_code == 0
+        assert json.loads(os.read(reading, 65_536)) == json.loads(file.read_bytes())
+    finally:
+        os.close(reading)
+    assert pipe.is_fifo()
+
+
 def test_events_are_exported_as_they_are_in_the_log(
     dsn: str, run: Callable[..., Result], tmp_path: Path
 ) -> None:
@@ -324,3 +410,27 @@ def test_replay_keeps_the_pace_divided_by_the_speed() -> None:
     assert [seconds for seconds, _ in pauses(book.recorded, 4)] == [0, 0.25, 0.25]
     assert [seconds for seconds, _ in pauses(book.recorded[1:], 0.5, book.recorded[0].recorded_at)] == [2, 2]
     assert [seconds for seconds, _ in pauses(book.recorded, 0)] == [0, 0, 0]
+
+
+@pytest.mark.parametrize("speed", ["nan", "inf", "-inf", "-1", "1e999", "fast"])
+def test_what_is_no_speed_is_refused(run: Callable[..., Result], speed: str) -> None:
+    refused = run(replay_command, "c1", "--speed", speed)
+    assert refused.exit_code == 2
+    assert f"'{speed}' is no speed" in refused.stderr
+
+
+def test_where_there_is_nothing_to_show_it_is_said(run: Callable[..., Result], tmp_path: Path) -> None:
+    file = tmp_path / "some.jsonl"
+    file.write_bytes(line("c1", "a"))
+    assert run(import_command, file).exit_code == 0
+    for arguments, code, said in (
+        ((replay_command, "c1", "--after", 99), 0, "nothing behind offset 99: the conversation ends at 2"),
+        ((tail_command, "--conversation", "c1", "--after", 99), 0, "the conversation ends at 2"),
+        ((tail_command, "--after", 99), 0, "nothing behind position 99 yet: the log ends at 2"),
+        ((tail_command, "--conversation", "nope"), 1, "local has no conversation 'nope'"),
+    ):
+        shown = run(*arguments)
+        assert (shown.exit_code, shown.stdout) == (code, "")
+        assert said in shown.stderr
+    everything = run(replay_command, "c1", "--speed", 1000)
+    assert (len(everything.stdout.splitlines()), everything.stderr) == (2, "")

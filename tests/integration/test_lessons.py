@@ -358,6 +358,15 @@ async def test_pitfalls_keep_to_their_limits_and_their_time(dsn: str) -> None:
 
     assert await found(at_least=2) == [("fetch", 6), ("timeout", 3), ("internal", 2)]
     assert await found(at_least=2, limit=2) == [("fetch", 6), ("timeout", 3)]
+    # What the log had up to a position, also where the next event has the same time.
+    assert await found(at_least=2, position=ends[-1].position) == await found(at_least=2)
+    assert await found(at_least=2, position=ends[4].position) == [
+        ("fetch", 5),
+        ("timeout", 3),
+        ("internal", 2),
+    ]
+    assert await found(at_least=2, position=ends[4].position - 1) == [("fetch", 4), ("timeout", 3)]
+    assert await found(at_least=2, position=0) == []
     assert await found(limit=0) == await found(limit=-1) == await found(owner="nobody") == []
     assert await found(at_least=0, since=ends[3].recorded_at, until=ends[4].recorded_at) == [
         ("internal", 1),

@@ -11,23 +11,10 @@ from app.core.envelope import NewEvent, Recorded
 from app.log.log import Log
 from app.log.subscribe import Subscription
 from tests.support.events import STREAM, make_event
-from tests.support.logs import contents, open_logs, whole_log, within
+from tests.support.logs import Gate, contents, open_logs, whole_log, within
 
 NODES = 2
 ROUNDS = 30
-
-
-class Reads:
-    """Counts what is read of streams."""
-
-    def __init__(self, log: Log) -> None:
-        self._source = log.reader
-        self.count = 0
-        log.tails._reader = self  # type: ignore[assignment]
-
-    async def stream(self, stream: str, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
-        self.count += 1
-        return await self._source.stream(stream, after=after, limit=limit)
 
 
 def filled(number: int) -> NewEvent:
@@ -39,11 +26,11 @@ def filled(number: int) -> NewEvent:
 async def test_own_appends_reach_readers_as_the_log_holds_them(log: Log) -> None:
     """Guard: `recorded` in batch.py builds the very rows."""
     await log.append(STREAM, [make_event("before")])
-    reads = Reads(log)
+    gate = Gate.of_tails(log)
     async with log.subscribe(STREAM) as reader, log.subscribe(STREAM) as other:
         for one in (reader, other):
             await within(one.next())
-        at_the_end = reads.count
+        at_the_end = gate.reads
         await log.append(STREAM, [filled(1), filled(2), make_event("3")], idempotency_key="a key")
         await log.append(STREAM, [filled(4)], idempotency_key="another key")
         await log.append(STREAM, [filled(5), filled(6)])
@@ -52,7 +39,7 @@ async def test_own_appends_reach_readers_as_the_log_holds_them(log: Log) -> None
         assert [msgspec.structs.astuple(one) for one in told] == [
             msgspec.structs.astuple(one) for one in await log.reader.stream(STREAM, after=1)
         ]
-        assert reads.count == at_the_end
+        assert gate.reads == at_the_end
 
 
 async def test_a_repeated_append_shows_the_events_of_the_first(dsn: str) -> None:

@@ -10,11 +10,11 @@ import pytest
 from app.core.agent import Agent
 from app.core.envelope import NewEvent
 from app.core.events import RunClaimed, RunCompleted, RunLimits
-from app.core.ids import new_id
 from app.core.intents import Mode, RunStart
 from app.core.texts import Locale, text
 from app.experts import library as experts_library
 from app.experts.library import ExpertLibrary
+from app.log.ids import new_id
 from app.log.log import Log
 from app.runs import refused
 from app.runs.accept import INTERVENTIONS_MAX, Accepted, Busy, Conversations
@@ -216,8 +216,30 @@ async def test_what_calls_no_meeting_is_refused_with_the_right_form_and_nothing_
 
 
 async def test_where_there_is_no_expert_at_all_a_board_is_refused(log: Log) -> None:
-    with pytest.raises(MeetingRefused, match="None of the default experts"):
+    with pytest.raises(MeetingRefused, match="default_board names 'moderator', 'strategist'"):
         await conversations(log, folders=()).accept("alice", "@board x", "c")
+
+
+@pytest.mark.parametrize(
+    ("message", "parts"),
+    [
+        ("@board x", ("default_board", "'zzz', 'yyy'", "@board:")),
+        ("@team x", ("default_team", "'" + "q" * 20 + "'.", "@team:")),
+    ],
+)
+async def test_default_experts_that_are_not_there_are_named_with_their_setting(
+    log: Log, message: str, parts: tuple[str, ...]
+) -> None:
+    options = MeetingOptions(("moderator", "zzz", "yyy", "xxx"), ("q" * 99,))
+    with pytest.raises(MeetingRefused) as raised:
+        await conversations(log, options=options).accept("alice", message, "c")
+    locales: tuple[Locale, ...] = ("en", "zh")
+    for locale in locales:
+        sentence = raised.value.sentence(locale)
+        assert parts[0] in sentence
+        assert parts[1].rstrip(".") in sentence
+        assert parts[2] in sentence[:SHOWN_CHARS], "sockets show no more"
+    assert raised.value.sentence("en").startswith(f"{parts[0]} names {parts[1].rstrip('.')}, ")
 
 
 async def test_a_board_that_is_asked_for_as_a_mode_is_the_same_board(log: Log) -> None:

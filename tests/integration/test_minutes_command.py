@@ -3,23 +3,23 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 
-import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from app.cli import cli
 from app.commands.minutes import minutes_command
 from app.core import events as ev
 from app.core.envelope import NewEvent
 from app.core.events import Event
-from app.core.ids import new_id
 from app.experts import library
 from app.experts.library import ExpertLibrary
 from app.gateway.scripted import ScriptedModel
+from app.log.ids import new_id
 from app.log.log import Log
 from app.runs.roster import plain_roster
-from app.settings import Settings
+from tests.support.commands import invoke
 from tests.support.runs import process
 
 STREAM = "conversation/alice/c"
@@ -27,27 +27,9 @@ Run = Callable[..., Awaitable[Result]]
 ANA = ev.ExpertCard("ana", "Ana", "A", "#222222", "Counts.")
 
 
-class Deployment(msgspec.Struct):
-    address: str
-    settings: Settings = Settings()
-    owner: str = "alice"
-
-    def dsn(self) -> str:
-        return self.address
-
-
 @pytest.fixture
 def run(dsn: str) -> Run:
-    """The command as the shell would run it; it may not end in a traceback."""
-
-    async def run(*arguments: object, **settings: object) -> Result:
-        deployment = Deployment(dsn, msgspec.convert(settings, Settings))
-        given = [str(one) for one in arguments]
-        result = await asyncio.to_thread(CliRunner().invoke, minutes_command, given, obj=deployment)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
+    return partial(asyncio.to_thread, invoke, minutes_command, dsn, owner="alice")
 
 
 async def hold_a_board(log: Log, rounds: int = 1) -> str:

@@ -5,23 +5,14 @@ from collections.abc import Callable
 import msgspec
 import psycopg
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from app.commands.project import check_command, project_group
 from app.core import events as ev
 from projections import ALL, tasks
 from projections.runner import ProjectionRunner
+from tests.support.commands import invoke
 from tests.support.projected import Book, requested, task, write
-
-
-class Database:
-    owner = "alice"
-
-    def __init__(self, dsn: str) -> None:
-        self._dsn = dsn
-
-    def dsn(self) -> str:
-        return self._dsn
 
 
 @pytest.fixture
@@ -32,10 +23,7 @@ def run(dsn: str) -> Callable[..., Result]:
     book.add(ev.RunCompleted(1), task(1))
     write(dsn, book.recorded)
 
-    def invoke(command: object, *arguments: str) -> Result:
-        return CliRunner().invoke(command, list(arguments), obj=Database(dsn))  # type: ignore[arg-type]
-
-    return invoke
+    return lambda command, *arguments: invoke(command, dsn, *arguments)
 
 
 def test_status_says_how_late_each_view_is(run: Callable[..., Result], dsn: str) -> None:

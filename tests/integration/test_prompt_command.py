@@ -3,12 +3,13 @@
 import asyncio
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
 import msgspec
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from app.commands.prompt import lines_of, prompt_command
 from app.core.agent import Agent
@@ -26,7 +27,6 @@ from app.core.events import (
     RunRequested,
     ToolCalled,
 )
-from app.core.ids import new_id
 from app.core.intents import (
     CallModel,
     Mode,
@@ -41,11 +41,13 @@ from app.core.intents import (
 from app.core.messages import ChatMessage, ModelAnswer, ModelRequest
 from app.gateway.gateway import Gateway
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedError, ScriptedModel, When
+from app.log.ids import new_id
 from app.log.log import Log
 from app.log.tasks import stream_of_task
 from app.runs import prompts
 from app.runs.modes import MODES, ModeEntry
 from app.runs.prompts import PromptError, SentTo, rebuild
+from tests.support.commands import invoke
 from tests.support.runs import Notes, of_type, process
 
 ROUNDS = [
@@ -56,24 +58,9 @@ ROUNDS = [
 STREAM = "conversation/alice/c"
 
 
-class Database(msgspec.Struct):
-    address: str
-    owner: str = "local"
-
-    def dsn(self) -> str:
-        return self.address
-
-
 @pytest.fixture
 def run(dsn: str) -> Callable[..., Result]:
-    """The command as the shell would run it; it may not end in a traceback."""
-
-    def run(*arguments: object) -> Result:
-        result = CliRunner().invoke(prompt_command, [str(one) for one in arguments], obj=Database(dsn))
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-        return result
-
-    return run
+    return partial(invoke, prompt_command, dsn)
 
 
 def task_of(events: list[Recorded]) -> UUID:

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from app.core.agent import Agent
@@ -14,6 +15,7 @@ from app.runs.meetings import MeetingRefused
 from app.runs.roster import plain_roster
 from app.tools import calculator
 from app.tools.toolbox import ToolBox
+from app.transfer.adding import add_messages
 from tests.support.runs import StuckModel, of_type, process, stream_events, task_events, types
 
 QUESTION = "What is the capital of France?"
@@ -96,6 +98,22 @@ async def test_a_client_message_id_for_another_message_is_refused(conversations:
         await conversations.accept("alice", "Something else", "c", client_message_id="m-1")
     with pytest.raises(refused.ClientMessageIdInvalid, match="201"):
         await conversations.accept("alice", QUESTION, "c", client_message_id="x" * 201)
+
+
+@pytest.mark.parametrize("given", ["\0", "a\0b", "\ud83d"])
+async def test_a_client_message_id_that_cannot_be_kept_is_told_so(
+    log: Log, conversations: Conversations, given: str
+) -> None:
+    before = await log.reader.position()
+    added = msgspec.Raw(b'{"role":"user","content":"x"}')
+    with pytest.raises(refused.ClientMessageIdInvalid, match="surrogate") as asked:
+        await conversations.accept("alice", QUESTION, "c", client_message_id=given)
+    with pytest.raises(refused.ClientMessageIdInvalid, match="surrogate") as put:
+        await add_messages(log, "alice", "c", [added], client_id=given)
+    for raised in (asked, put):
+        assert repr(given) in raised.value.sentence("zh")
+        assert "characters, this one has" not in raised.value.sentence("en")
+    assert await log.reader.position() == before
 
 
 async def test_the_same_client_message_id_twice_at_once_starts_one_task(log: Log) -> None:

@@ -204,6 +204,18 @@ async def test_an_answer_to_nothing_is_refused(log: Log, request_id: str) -> Non
             await p.conversations.confirm("conversation/alice/c", request_id, True, "user:alice")
 
 
+@pytest.mark.parametrize("content", ["", " \n\t"])
+async def test_an_empty_answer_is_refused_and_the_question_stays_open(log: Log, content: str) -> None:
+    async with process(log, ASKING, [ask_human.tool(300.0)]) as p:
+        accepted, running, question = await asked(p, log, "human.asked")
+        with pytest.raises(refused.MessageEmpty):
+            await p.conversations.reply(accepted.stream, question["request_id"], content, "user:alice")
+        await p.conversations.reply(accepted.stream, question["request_id"], "Red", "user:alice")
+        await asyncio.wait_for(running, WAIT_SECONDS)
+    events = await task_events(log, accepted)
+    assert [one["content"] for one in of_type(events, "human.answered")] == ["Red"]
+
+
 async def test_a_question_is_no_confirmation(log: Log) -> None:
     async with process(log, ASKING, [ask_human.tool(300.0)]) as p:
         accepted, _, question = await asked(p, log, "human.asked")

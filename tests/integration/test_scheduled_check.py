@@ -14,9 +14,9 @@ from structlog.testing import capture_logs
 from app.composition.checking import open_checks
 from app.core import events as ev
 from app.core.envelope import NewEvent
-from app.core.ids import new_id
 from app.core.streams import ADMIN
 from app.log.errors import LeaseLost
+from app.log.ids import new_id
 from app.log.log import Log
 from projections import conversations, tasks
 from projections.gentle import GentleCheck

@@ -8,8 +8,9 @@ from psycopg_pool import AsyncConnectionPool
 
 from app.core import events as ev
 from projections import sessions_reads
+from projections.page_cursors import InvalidPageCursor
 from projections.runner import ProjectionRunner
-from projections.sessions_reads import Cursor, InvalidSessionCursor, parse_cursor
+from projections.sessions_reads import Cursor, parse_cursor
 from tests.support.projected import Book, reads, said, write
 
 SESSIONS = 25
@@ -76,5 +77,5 @@ def test_a_cursor_holds_any_id_and_what_is_none_is_refused() -> None:
     assert str(cursor).isascii()
     naive = Cursor(datetime(2026, 1, 1), "x")  # noqa: DTZ001 (that is what is refused)
     for wrong in ("", "x", "%", "中", "a" * 5_000, str(naive), str(Cursor(cursor.updated_at, ""))):
-        with pytest.raises(InvalidSessionCursor, match="is not a cursor"):
+        with pytest.raises(InvalidPageCursor, match="is not a cursor"):
             parse_cursor(wrong)

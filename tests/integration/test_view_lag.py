@@ -12,8 +12,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from app.core import events as ev
 from app.core.envelope import NewEvent
-from app.core.ids import new_id
 from app.core.streams import conversation
+from app.log.ids import new_id
 from app.log.log import Log
 from app.server import build_app, gateway_of
 from app.settings import Settings

@@ -14,10 +14,6 @@ from tests.kills.scenarios import SCENARIOS, Scenario
 from tests.support.databases import TestServer
 
 LANES = 4
-FIRST = 30
-"""Of the kills by chance so many come early, behind those of the meetings: where the time does not suffice for all,
-there are some of each kind."""
-MEETINGS = ("board", "team")
 CHAINED_SHARE, LOAD_SHARE = 0.42, 0.18
 """Kills of runs that were killed before, and kills under load, for each targeted one. 1 000 kills have to be enough
 for a round: at present it has 622 targets."""
@@ -34,7 +30,7 @@ async def kill(
     seconds_max: float = math.inf,
     tell: Callable[[str], None] = lambda table: None,
 ) -> Report:
-    """Rounds of kills under load, of runs that were killed before, and at every append, until there are enough or the
+    """Rounds of kills at every append, under load, and of runs that were killed before, until there are enough or the
     time is over.
 
     `tell` gets the table after every round.
@@ -53,18 +49,13 @@ async def kill(
         while report.kills < kills and not harness.late:
             targets = harness.targets(scenarios)
             dice.shuffle(targets)
-            meetings = [target for target in targets if target[0].mode in MEETINGS]
-            others = [target for target in targets if target[0].mode not in MEETINGS]
             chained, loaded = (round(share * len(targets)) for share in (CHAINED_SHARE, LOAD_SHARE))
             left = lambda: kills - report.kills  # noqa: E731
-            await harness.kill_at(meetings[: left()])
-            await harness.kill_under_load(scenarios, min(loaded, FIRST, left()))
-            await harness.kill_again_and_again(scenarios, min(chained, FIRST, left()))
-            meant = others[: left()]
+            meant = targets[: left()]
             await harness.kill_at(meant)
-            report.rounds += len(meant) == len(others) and not harness.late
-            await harness.kill_under_load(scenarios, min(loaded - FIRST, left()))
-            await harness.kill_again_and_again(scenarios, min(chained - FIRST, left()))
+            report.rounds += len(meant) == len(targets) and not harness.late
+            await harness.kill_under_load(scenarios, min(loaded, left()))
+            await harness.kill_again_and_again(scenarios, min(chained, left()))
             tell(report.table())
         await harness.check_logs()
     return report

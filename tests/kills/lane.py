@@ -291,3 +291,17 @@ async def open_lane(forks: Forks, name: str, dsn: str, *, effects: str = "") -> 
             yield lane
         finally:
             await lane.stop()
+
+
+@asynccontextmanager
+async def running_pair(
+    folder: Path, dsn: str, names: tuple[str, str], **settings: str
+) -> AsyncGenerator[tuple[Lane, Lane]]:
+    """Two processes on one database, which share what tools did."""
+    async with (
+        running_forks(folder) as forks,
+        open_lane(forks, names[0], dsn, effects="shared") as one,
+        open_lane(forks, names[1], dsn, effects="shared") as other,
+    ):
+        await asyncio.gather(one.start(settings), other.start(settings))
+        yield one, other

@@ -19,14 +19,15 @@ from app.core.intents import (
     ModelFailure,
     Noted,
     Outcome,
-    RunAborted,
     RunStart,
     TakeMinute,
-    intent_key,
 )
 from app.core.messages import ChatMessage, ModelAnswer, storable
 from tests.properties.test_modes_replay import strings
+from tests.support.replays import Pairs, check_replay, played, stored
 
+TUPLES_A_CALL = 20
+"""Minutes and listening between two model calls are fewer."""
 NAMES = ("Ada", "Ben", "Cyd", "顾问", "A\nB")
 GOOD = (
     '{"summary": "s", "decision_advice": "a", "consensus_points": ["c"], '
@@ -86,9 +87,6 @@ starts = st.builds(
     rounds=st.integers(-1, 4),
 )
 
-Pairs = list[tuple[Intent, Outcome]]
-End = tuple[str, str]
-
 
 def outcome_of(intent: Intent, data: st.DataObject) -> Outcome:
     match intent:
@@ -102,58 +100,18 @@ def outcome_of(intent: Intent, data: st.DataObject) -> Outcome:
             raise AssertionError(f"a board does not ask for {intent}")
 
 
-def held(start: RunStart, data: st.DataObject, calls_at_most: int) -> tuple[Pairs, End]:
-    pairs: Pairs = []
-    mode = board(start)
-    calls = 0
-    try:
-        (intent,) = next(mode)
-        while True:
-            calls += isinstance(intent, CallModel)
-            assert calls <= calls_at_most, "the meeting does not come to an end"
-            pairs.append((intent, outcome_of(intent, data)))
-            (intent,) = mode.send((pairs[-1][1],))
-    except StopIteration as stop:
-        return pairs, ("answered", stop.value)
-    except RunAborted as error:
-        return pairs, (error.error_class, str(error))
-
-
-def replayed(start: RunStart, pairs: Pairs) -> tuple[list[str], End | None]:
-    """The keys of what the mode asks for when it is sent these outcomes as a log would give them back."""
-    asked: list[str] = []
-    mode = board(stored(start))
-    try:
-        (intent,) = next(mode)
-        for _, outcome in pairs:
-            asked.append(intent_key(intent))
-            (intent,) = mode.send((stored(outcome),))
-        asked.append(intent_key(intent))
-    except StopIteration as stop:
-        return asked, ("answered", stop.value)
-    except RunAborted as error:
-        return asked, (error.error_class, str(error))
-    mode.close()
-    return asked, None
-
-
-def stored(value: Any) -> Any:
-    return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
-
-
 @settings(max_examples=250, deadline=None)
 @given(start=starts, data=st.data())
 def test_a_replay_of_any_prefix_asks_for_the_same_and_every_meeting_ends(
     start: RunStart, data: st.DataObject
 ) -> None:
     meeting = convened(start)
-    pairs, end = held(start, data, calls_max(len(meeting.present), meeting.rounds_max))
-    keys = [intent_key(intent) for intent, _ in pairs]
-    assert replayed(start, pairs) == (keys, end)
-    until = data.draw(st.integers(0, len(pairs)))
-    assert replayed(start, pairs[:until])[0] == keys[: until + 1]
+    calls_at_most = calls_max(len(meeting.present), meeting.rounds_max)
+    pairs, end = played(board(start), lambda intent: outcome_of(intent, data), TUPLES_A_CALL * calls_at_most)
+    check_replay(lambda: board(stored(start)), pairs, end, data.draw(st.integers(0, len(pairs))))
 
-    intents = [intent for intent, _ in pairs]
+    intents = [intent for (intent,), _ in pairs]
+    assert sum(isinstance(intent, CallModel) for intent in intents) <= calls_at_most
     notes = [intent.note for intent in intents if isinstance(intent, TakeMinute)]
     assert isinstance(notes[0], BoardStarted)
     concluded = [note for note in notes if isinstance(note, BoardConcluded)]
@@ -189,7 +147,7 @@ def check_requests(rounds_max: int, intents: list[Intent], present: set[str]) ->
 
 def check_stop_rule(pairs: Pairs, notes: list[Any], concluded: BoardConcluded) -> None:
     """Exactly what is said in the conclusion ended the meeting."""
-    calls = [(intent, outcome) for intent, outcome in pairs if isinstance(intent, CallModel)]
+    calls = [(intent, outcome) for (intent,), (outcome,) in pairs if isinstance(intent, CallModel)]
     spent = [
         isinstance(outcome, ModelFailure) and outcome.error_class == "budget_exceeded" for _, outcome in calls
     ]

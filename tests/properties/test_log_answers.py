@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from app.core.envelope import NewEvent
 from app.core.events import ModelAnswered
-from app.core.ids import new_id
 from app.core.messages import ModelAnswer
+from app.log.ids import new_id
 from app.log.log import Log
 from app.log.subscribe import Subscription
 from tests.support.events import make_event

@@ -17,20 +17,18 @@ from app.core.intents import (
     Heard,
     Intent,
     Listen,
-    Mode,
     ModelFailure,
     Noted,
     Outcome,
-    RunAborted,
     RunStart,
     TakeMinute,
     ToolResult,
-    intent_key,
 )
 from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall, storable
 from app.core.plans import STEPS_MAX
 from app.runs.modes import MODES
 from tests.support.modes import spec
+from tests.support.replays import check_replay, played
 
 TOOLS = (spec("search", "query"), spec("calculator", "expression"), spec("move", "x", "y", type="number"))
 REFS = tuple(ToolRef(tool, effect, 1.0) for tool, effect in zip(TOOLS, ("pure", "pure", "once"), strict=True))
@@ -108,9 +106,6 @@ starts = st.builds(
     unsummarized_until=st.integers(1, 99),
 )
 
-Pairs = list[tuple[tuple[Intent, ...], tuple[Outcome, ...]]]
-End = tuple[str, str]
-
 
 def outcome_of(intent: Intent, data: st.DataObject) -> Outcome:
     match intent:
@@ -124,42 +119,6 @@ def outcome_of(intent: Intent, data: st.DataObject) -> Outcome:
             return Heard(data.draw(spoken))
 
 
-def played(mode: Mode, data: st.DataObject, tuples_max: int) -> tuple[Pairs, End]:
-    pairs: Pairs = []
-    try:
-        intents = next(mode)
-        while True:
-            outcomes = tuple(outcome_of(intent, data) for intent in intents)
-            pairs.append((intents, outcomes))
-            assert len(pairs) <= tuples_max, "the mode does not come to an end"
-            intents = mode.send(outcomes)
-    except StopIteration as stop:
-        return pairs, ("answered", stop.value)
-    except RunAborted as error:
-        return pairs, (error.error_class, str(error))
-
-
-def replayed(mode: Mode, pairs: Pairs) -> tuple[list[tuple[str, ...]], End | None]:
-    """The keys of what the mode asks for when it is sent these outcomes as a log would give them back."""
-    asked: list[tuple[str, ...]] = []
-    try:
-        intents = next(mode)
-        for _, outcomes in pairs:
-            asked.append(tuple(map(intent_key, intents)))
-            intents = mode.send(tuple(map(stored, outcomes)))
-        asked.append(tuple(map(intent_key, intents)))
-    except StopIteration as stop:
-        return asked, ("answered", stop.value)
-    except RunAborted as error:
-        return asked, (error.error_class, str(error))
-    mode.close()
-    return asked, None
-
-
-def stored(outcome: Outcome) -> Outcome:
-    return msgspec.json.decode(msgspec.json.encode(outcome), type=type(outcome))
-
-
 @settings(max_examples=400, deadline=None)
 @given(
     name=st.sampled_from(sorted(MODES.keys() - {"operation", "board", "team_collab"})),
@@ -171,13 +130,10 @@ def test_a_replay_of_any_prefix_asks_for_the_same_and_every_mode_ends(
 ) -> None:
     steps_max = start.limits.max_steps
     run = MODES[name].run
-    pairs, end = played(run(start), data, tuples_max=(PARALLEL_CALLS_MAX + 6) * steps_max + STEPS_MAX + 2)
+    tuples_max = (PARALLEL_CALLS_MAX + 6) * steps_max + STEPS_MAX + 2
+    pairs, end = played(run(start), lambda intent: outcome_of(intent, data), tuples_max)
     event(f"{name}: {end[0]}")
-
-    keys = [tuple(map(intent_key, intents)) for intents, _ in pairs]
-    assert replayed(run(start), pairs) == (keys, end)
-    until = data.draw(st.integers(0, len(pairs)))
-    assert replayed(run(start), pairs[:until])[0] == keys[: until + 1]
+    check_replay(lambda: run(start), pairs, end, data.draw(st.integers(0, len(pairs))))
 
     intents = [intent for asked, _ in pairs for intent in asked]
     assert sum(isinstance(intent, CallModel) for intent in intents) <= steps_max

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from app.agents.team import AWAITS_MAX, PLANS_MAX, REPLANS_MAX, SYNTHESES_MAX, WAKES_MAX, team_collab
+from app.agents.team import AWAITS_MAX, REPLANS_MAX, WAKES_MAX, team_collab
 from app.core.events import RunLimits
 from app.core.intents import (
     AwaitRun,
@@ -12,7 +12,6 @@ from app.core.intents import (
     Heard,
     Intent,
     Listen,
-    Mode,
     ModelFailure,
     Noted,
     Outcome,
@@ -22,13 +21,14 @@ from app.core.intents import (
     StartRun,
     TakeMinute,
     TellRun,
-    intent_key,
 )
 from app.core.meeting_events import PhaseCompleted, PhaseFailed, PhaseStarted, PlanUpdated, TeamDissolved
 from app.core.messages import ModelAnswer, storable
+from app.core.team_lead import PLANS_MAX, SYNTHESES_MAX
 from app.core.team_plan import PHASES_MAX
 from app.core.team_state import RUNNING_MAX
 from tests.properties.test_modes_replay import check_listening, check_request, strings
+from tests.support.replays import check_replay, played
 from tests.support.teams import EXPERTS, plan_of
 
 CHILDREN_MAX = AWAITS_MAX - WAKES_MAX
@@ -104,8 +104,6 @@ starts = st.builds(
     experts=st.sampled_from([EXPERTS, EXPERTS[:1], EXPERTS[:2]]),
 )
 
-Pairs = list[tuple[tuple[Intent, ...], tuple[Outcome, ...]]]
-
 
 class World:
     """Everybody around the team, at random. `talks`: how likely people say something while it waits, in tenths."""
@@ -153,49 +151,15 @@ class World:
         return self.data.draw(st.integers(0, 9))
 
 
-def played(mode: Mode, world: World) -> tuple[Pairs, str]:
-    pairs: Pairs = []
-    try:
-        intents = next(mode)
-        while True:
-            outcomes = tuple(world.outcome_of(intent) for intent in intents)
-            pairs.append((intents, outcomes))
-            assert len(pairs) <= TUPLES_MAX, "the team does not come to an end"
-            intents = mode.send(outcomes)
-    except StopIteration as stop:
-        return pairs, stop.value
-
-
-def replayed(mode: Mode, pairs: Pairs) -> tuple[list[tuple[str, ...]], str | None]:
-    """The keys of what the team asks for when it is sent these outcomes as a log would give them back."""
-    asked: list[tuple[str, ...]] = []
-    try:
-        intents = next(mode)
-        for _, outcomes in pairs:
-            asked.append(tuple(map(intent_key, intents)))
-            intents = mode.send(tuple(map(stored, outcomes)))
-        asked.append(tuple(map(intent_key, intents)))
-    except StopIteration as stop:
-        return asked, stop.value
-    mode.close()
-    return asked, None
-
-
-def stored(outcome: Outcome) -> Outcome:
-    return msgspec.json.decode(msgspec.json.encode(outcome), type=type(outcome))
-
-
 @settings(max_examples=60, deadline=None)
 @given(start=starts, data=st.data())
 def test_a_replay_of_any_prefix_asks_for_the_same_and_every_team_ends_dissolved(
     start: RunStart, data: st.DataObject
 ) -> None:
     world = World(data)
-    pairs, answer = played(team_collab(start), world)
-    keys = [tuple(map(intent_key, intents)) for intents, _ in pairs]
-    assert replayed(team_collab(start), pairs) == (keys, answer)
-    until = data.draw(st.integers(0, len(pairs)))
-    assert replayed(team_collab(start), pairs[:until])[0] == keys[: until + 1]
+    pairs, end = played(team_collab(start), world.outcome_of, TUPLES_MAX)
+    assert end[0] == "answered"
+    check_replay(lambda: team_collab(start), pairs, end, data.draw(st.integers(0, len(pairs))))
 
     intents = [intent for asked, _ in pairs for intent in asked]
     check_limits(intents, world)

@@ -3,14 +3,60 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Self, TypeVar
 
 import asyncpg
 
 from app.core.envelope import Recorded
+from app.log.connections import Pool, Record
 from app.log.log import Log, open_log
+from app.log.read import LogReader
 
 WAIT_SECONDS = 20.0
+T = TypeVar("T")
+
+
+class Gate:
+    """What is read through it is counted, and can be held back when it has been read."""
+
+    def __init__(self, source: LogReader | Pool) -> None:
+        self._source = source
+        self._open = asyncio.Event()
+        self._open.set()
+        self.reached = asyncio.Event()
+        self.reads = 0
+
+    @classmethod
+    def of_tails(cls, log: Log) -> Self:
+        """Through it go the log's own readers that read a stream."""
+        gate = log.tails._reader = cls(log.reader)  # type: ignore[assignment]
+        return gate
+
+    @classmethod
+    def of_answers(cls, log: Log) -> Self:
+        """Through it go looks at the open answers of other nodes."""
+        gate = log.live._foreign._pool = cls(log._pool)  # type: ignore[assignment]
+        return gate
+
+    def hold(self) -> None:
+        self._open.clear()
+
+    def release(self) -> None:
+        self._open.set()
+
+    async def stream(self, stream: str, *, after: int = 0, limit: int = 1000) -> list[Recorded]:
+        assert isinstance(self._source, LogReader)
+        return await self._through(await self._source.stream(stream, after=after, limit=limit))
+
+    async def fetch(self, query: str, *arguments: object) -> list[Record]:
+        assert not isinstance(self._source, LogReader)
+        return await self._through(await self._source.fetch(query, *arguments))
+
+    async def _through(self, rows: list[T]) -> list[T]:
+        self.reads += 1
+        self.reached.set()
+        await self._open.wait()
+        return rows
 
 
 @asynccontextmanager

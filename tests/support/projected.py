@@ -77,7 +77,9 @@ class Book:
         return self.recorded[-1]
 
     def page(self, projection: AnyProjection) -> Page:
-        return decode_page(self.recorded, projection.handles) if self.recorded else Page(0, 0, [], frozenset())
+        if not self.recorded:
+            return Page(0, 0, [], frozenset())
+        return decode_page(self.recorded, projection.handles)
 
     def pages(self, projection: AnyProjection, sizes: Iterator[int]) -> Iterator[Page]:
         start = 0

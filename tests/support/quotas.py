@@ -10,12 +10,12 @@ from app.composition.quotas import UsageMeter
 from app.core.admin_events import QuotaPeriod, QuotaSet, QuotaSubject, QuotaType
 from app.core.envelope import NewEvent
 from app.core.events import AdminEvent
-from app.core.ids import new_id
 from app.core.messages import ModelAnswer, ModelRequest, Usage
 from app.core.quotas import Tally
 from app.core.streams import ADMIN
 from app.gateway.model import ModelEvent
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedModel, When
+from app.log.ids import new_id
 from app.log.log import Log
 from app.runs.quotas import Charge, Meter, Quotas
 from projections import usage

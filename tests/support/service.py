@@ -15,6 +15,8 @@ from typing import Any, Self
 import httpx
 import msgspec
 
+from tests.support.databases import TestServer
+
 START_SECONDS_MAX = 60
 STOP_SECONDS_MAX = 30
 ROOT = Path(__file__).parents[2]
@@ -108,6 +110,17 @@ def running_service(
             except subprocess.TimeoutExpired:
                 service.kill()
             service.reader.join()
+
+
+@contextmanager
+def running_pair(server: TestServer, folder: Path, **settings: str) -> Iterator[tuple[Service, Service]]:
+    """Two processes on one database of their own, with one data folder."""
+    with (
+        server.database() as dsn,
+        running_service(folder, dsn, **settings) as one,
+        running_service(folder, dsn, **settings) as other,
+    ):
+        yield one, other
 
 
 def script(folder: Path, rules: list[dict[str, Any]]) -> str:

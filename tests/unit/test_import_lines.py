@@ -105,3 +105,52 @@ def test_a_broken_line_names_the_field_and_what_to_do(text: bytes, field: str, s
     assert caught.value.field == field
     assert says in str(caught.value)
     assert ";" in str(caught.value), "what to do"
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        (
+            b'{"id":"a/b","messages":[]}',
+            "id: is 'a/b', of 3 characters; give every conversation an id of 1-200 printable characters without '/'",
+        ),
+        (
+            json.dumps({"id": "x" * 201, "messages": []}).encode(),
+            f"id: is '{'x' * 60}…', of 201 characters; give every conversation an id of 1-200 printable characters "
+            "without '/'",
+        ),
+        (
+            b'{"messages":[]}',
+            "id: is missing; give every conversation an id of 1-200 printable characters without '/'",
+        ),
+        (
+            b'{"id":"c1","messages":{}}',
+            "messages: expected `array`, got `object`; give the conversation's messages as a list of objects",
+        ),
+        (
+            line({"role": "user", "tool_calls": [call()]}),
+            "messages[0].tool_calls: is not for a message of role user; leave it out, or give the message the role "
+            "assistant",
+        ),
+        (
+            line({"role": "user", "content": "x" * 1_000_001}),
+            "messages[0]: has 1000032 bytes, the limit is 1000000; shorten the message",
+        ),
+        (
+            line({"role": "tool", "content": "x"}),
+            "messages[0].tool_call_id: is missing in a message of a tool; name the id of the tool call that this "
+            "message answers",
+        ),
+    ],
+)
+def test_the_advice_is_for_what_is_wrong_and_says_it_once(text: bytes, sentence: str) -> None:
+    with pytest.raises(InvalidLine) as caught:
+        parse_line(text)
+    assert str(caught.value) == sentence
+
+
+def test_too_many_messages_are_to_be_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("app.transfer.source.MESSAGES_MAX", 1)
+    with pytest.raises(InvalidLine) as caught:
+        parse_line(line({"role": "user"}, {"role": "user"}))
+    assert str(caught.value) == "messages: has 2 messages, the limit is 1; make several conversations of it"

@@ -5,8 +5,9 @@ import pytest
 from app.core import events as ev
 from app.core.messages import ModelAnswer, Usage
 from projections import tasks
+from projections.page_cursors import InvalidPageCursor
 from projections.projection import fold, fold_all, touched_by
-from projections.tasks import Cursor, InvalidTaskCursor, Task, TaskInput, TaskOutput
+from projections.tasks import Cursor, Task, TaskInput, TaskOutput
 from tests.support.projected import START, Book, requested, task
 
 RUN = task(1)
@@ -134,7 +135,7 @@ def test_a_cursor_of_another_time_zone_is_the_same_moment() -> None:
     ],
 )
 def test_what_is_no_cursor_is_refused(text: str) -> None:
-    with pytest.raises(InvalidTaskCursor):
+    with pytest.raises(InvalidPageCursor):
         tasks.parse_cursor(text)
 
 

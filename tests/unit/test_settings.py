@@ -46,6 +46,70 @@ def test_a_wrong_value_is_named(variable: str, value: str, parts: list[str]) -> 
     assert "0123456789abcdef" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("address", "part"),
+    [
+        ("http://u:geheim@h/x", "begins with http://"),
+        ("geheim", "postgresql://"),
+        ("host=h password=geheim", "postgresql://"),
+        ("postgresql://localhost/x?bogus=geheim", "invalid URI query parameter 'bogus'"),
+        ("postgresql://u:p%geheim@h/x", "% is written %25"),
+        ("postgresql://u:p geheim@h/x", "a space is written %20"),
+        ("postgresql://u:p@geheim@h/x", "@ is written %40"),
+        ("postgresql://u:1/geheim@h/x", "/ is written %2F"),
+        ("postgresql://u:p?geheim=1@h/x", "? is written %3F"),
+        ("postgresql://u:geheim@h:geheim/x", "port"),
+        ("postgresql://u:geheim@h:99999/x", "port"),
+        ("postgresql://u:geheim@[::1/x", "without its ]"),
+        ("postgresql://u:12/3?geheim@h/x", "cannot be read"),
+        ("postgresql://u:geheim@h/x?sslmode=require&channel_binding=require", "'channel_binding'"),
+        ("postgresql://u:geheim\x00@h/x", "control character"),
+    ],
+)
+def test_an_address_that_names_no_database_is_refused_without_its_password(address: str, part: str) -> None:
+    for variable in ("DATABASE_URL", "MINUTEBOOK_DATABASE_URL"):
+        with pytest.raises(SettingsError) as caught:
+            load({variable: address})
+        said = str(caught.value)
+        assert "'database_url'" in said
+        assert part in said
+        assert "geheim" not in said
+        assert "for example postgresql://minutebook:secret@db:5432/minutebook" in said
+        assert "\n" not in said
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://",
+        "postgres:///book?host=/tmp/postgres",
+        "postgresql://%2Ftmp%2Fpostgres/book",
+        "postgresql://u:p%40%2F%25ss@one:1,two:2/book?sslmode=require&application_name=x",
+        "postgresql://[::1]:5432/book?user=me@server",
+    ],
+)
+def test_an_address_that_the_driver_takes_is_taken(address: str) -> None:
+    assert load({"DATABASE_URL": address}).database_url == address
+
+
+@pytest.mark.parametrize(
+    ("servers", "part"),
+    [
+        ('[{"name": "x"}]', "'x' needs either 'command' or 'url'"),
+        ('[{"name": "x", "command": "c", "url": "http://h"}]', "'x' needs either 'command' or 'url'"),
+        ('[{"name": "x", "command": "c"}, {"name": "x", "url": "http://h"}]', "two named 'x'"),
+        ('[{"name": "a b", "command": "c", "env": {"TOKEN": "geheim"}}]', "(hidden)"),
+    ],
+)
+def test_an_mcp_server_that_cannot_be_reached_is_a_wrong_setting(servers: str, part: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        load({"MINUTEBOOK_MCP_SERVERS": servers})
+    assert "mcp_servers" in str(caught.value)
+    assert part in str(caught.value)
+    assert "mcp-server-files" in str(caught.value), "an example"
+    assert "geheim" not in str(caught.value)
+
+
 def test_a_broken_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "broken.toml"
     file.write_text("port = ")
