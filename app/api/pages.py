@@ -1,17 +1,33 @@
-"""The pages: talk on the left and the minutes of it on the right (`/`), and the dashboard of what has ended."""
+"""The pages: talk on the left and the minutes of it on the right (`/`), the dashboard of what has ended, and the calls
+of the API (`/schema`).
+
+Everything that they load is served from here, so that they work without the Internet and no stranger's script runs
+where people enter their keys.
+"""
 
 from importlib.resources import files
 from typing import Any
 
-from litestar import Request, Response, get
+from litestar import Request, Response, Router, get
 from litestar.exceptions import NotFoundException
+from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 PAGES = {"/": "index.html", "/dashboard": "dashboard.html"}
-_SCRIPTS = ("app.js", "dashboard.js", "dashboard_charts.js", "dashboard_tables.js", "dashboard_texts.js")
+_SCHEMA_PAGE = "schema.html"
+_OF_START = ("asks", "line")
+_OF_DASHBOARD = ("charts", "scope", "tables", "texts")
+_SCRIPTS = (
+    *("app.js", *(f"app_{part}.js" for part in _OF_START)),
+    *("dashboard.js", *(f"dashboard_{part}.js" for part in _OF_DASHBOARD)),
+    "schema.js",
+)
+_SWAGGER_UI = {"swagger-ui-bundle.js": "javascripts", "swagger-ui.css": "stylesheets"}
+"""Parts of Swagger UI, with their folders in the package that carries it."""
+
 _TYPES = {
     **dict.fromkeys(PAGES.values(), "text/html"),
-    **dict.fromkeys(_SCRIPTS, "text/javascript"),
-    **dict.fromkeys(("style.css", "dashboard.css"), "text/css"),
+    **dict.fromkeys((*_SCRIPTS, "swagger-ui-bundle.js"), "text/javascript"),
+    **dict.fromkeys(("style.css", "dashboard.css", "swagger-ui.css"), "text/css"),
 }
 _HEADERS = {
     "Content-Security-Policy": "default-src 'self'; img-src 'self' data:; base-uri 'none'; form-action 'none'; "
@@ -20,6 +36,24 @@ _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-cache",
 }
+_KEPT = {"Cache-Control": "max-age=86400"}
+"""For what is large and changes only with a release."""
+
+
+class SchemaPage(OpenAPIRenderPlugin):
+    """`/schema`, and at its former address too. The policy comes with its router."""
+
+    def __init__(self) -> None:
+        super().__init__(path=["/", "/swagger"])
+
+    def render(self, request: Request[Any, Any, Any], openapi_schema: dict[str, Any]) -> bytes:
+        """The page asks for the document itself."""
+        return _content(_SCHEMA_PAGE)
+
+
+def schema_router() -> Router:
+    """Of all that the framework serves below `/schema`, with the headers of the other pages."""
+    return Router("/schema", route_handlers=[], include_in_schema=False, response_headers=_HEADERS)
 
 
 @get(list(PAGES), include_in_schema=False, sync_to_thread=False)
@@ -36,5 +70,11 @@ def page(name: str) -> Response[bytes]:
 def _page(name: str) -> Response[bytes]:
     if name not in _TYPES:
         raise NotFoundException(f"There is no page {name[:60]!r}.")
-    content = (files("app.pages") / name).read_bytes()
-    return Response(content, media_type=_TYPES[name], headers=_HEADERS)
+    headers = _HEADERS | _KEPT if name in _SWAGGER_UI else _HEADERS
+    return Response(_content(name), media_type=_TYPES[name], headers=headers)
+
+
+def _content(name: str) -> bytes:
+    if name in _SWAGGER_UI:
+        return (files("mkdocs_swagger_ui_tag") / "swagger-ui" / _SWAGGER_UI[name] / name).read_bytes()
+    return (files("app.pages") / name).read_bytes()

@@ -13,7 +13,6 @@ from litestar import Litestar
 from litestar.config.cors import CORSConfig
 from litestar.datastructures import State
 from litestar.di import Provide
-from litestar.openapi.plugins import SwaggerRenderPlugin
 from litestar.openapi.spec import License
 from litestar.plugins import PluginProtocol
 from litestar.plugins.core import MsgspecDIPlugin
@@ -37,7 +36,7 @@ from app.api.metrics import metrics
 from app.api.minutes import minutes_router
 from app.api.notifications import notifications_router, users_notifications_router
 from app.api.openapi import CompleteConfig, security
-from app.api.pages import page, start_page
+from app.api.pages import SchemaPage, page, schema_router, start_page
 from app.api.portal import portal_router
 from app.api.portal_socket import portal_socket
 from app.api.portal_stream import portal_stream_router
@@ -140,7 +139,8 @@ def application(settings: Settings, opened: Callable[[], Opened]) -> Litestar:
             version=release.VERSION,
             description=DESCRIPTION,
             path="/schema",
-            render_plugins=[SwaggerRenderPlugin()],
+            openapi_router=schema_router(),
+            render_plugins=[SchemaPage()],
             components=security(),
             license=License("Apache-2.0", identifier="Apache-2.0"),
             needs_key=not settings.development,

@@ -1,8 +1,9 @@
 // Figures of what has ended, and the newest experiences. The socket says that there is something new; what it is, is asked
 // again over REST, at most so often. A dropped socket comes back behind its cursor, and everything is asked again then.
 import { BarChart } from "./dashboard_charts.js";
+import { Scope } from "./dashboard_scope.js";
 import {
-  ExperienceTable, barsOf, showErrors, showFigures, showGroups, showPitfalls, showTools,
+  ExperienceTable, barsOf, showErrors, showFigures, showGroups, showNoneOf, showPitfalls, showTools,
 } from "./dashboard_tables.js";
 import {
   count, currentLanguage, currentZone, dateAndClock, money, speak, text, writeTexts,
@@ -24,10 +25,15 @@ const chosen = {
   measure: "total_tokens",
   language: remembered() ?? currentLanguage(),
 };
+const scope = new Scope({
+  asked, dimensions: [...document.querySelectorAll("[data-dimension]")].map((node) => node.dataset.dimension),
+  controls: { asOf: $("asOf"), now: $("now"), group: $("group") }, changed: rescoped,
+});
 const main = document.querySelector("main");
 const outcomes = new BarChart($("outcomes")), use = new BarChart($("use"));
 const table = new ExperienceTable($("experiences"));
-let metrics = null, tools = null, pitfalls = null;
+// `metrics` are those of what is chosen, `whole` those of all groups.
+let metrics = null, whole = null, tools = null, pitfalls = null;
 let experiences = new Map(), following = null, listed = false, generation = 0;
 // What is still awaited before the page is shown at all; what went wrong, by what it was; keys that were entered.
 let awaited = new Set(), visit = 0;
@@ -50,7 +56,7 @@ class Outdated extends Error {}
 
 async function ask(path, values) {
   const mine = visit;
-  const query = new URLSearchParams(Object.entries({ ...values, owner }).filter(([, value]) => value));
+  const query = new URLSearchParams(Object.entries({ ...values, owner: owner || null }).filter(([, value]) => value != null));
   let response;
   try {
     response = await fetch(`/api/v1/evolution/${path}?${query}`, { headers: key ? { "X-API-Key": key } : {} });
@@ -105,26 +111,32 @@ function tellTrouble(name, message) {
 
 // Answers to what is no longer chosen are dropped: the choice is asked for again by whoever changed it.
 const loadMetrics = seldom("metrics", async () => {
-  const { period, dimension } = chosen, zone = currentZone();
-  const [found, ofTools] = await Promise.all([
-    ask("metrics", { period, zone, by: dimension }), ask("metrics", { period, zone, by: "tool" }),
+  const { period, dimension } = chosen, zone = currentZone(), { name } = scope;
+  const [all, found] = await Promise.all([
+    ask("metrics", { ...scope.moment(), period, zone, by: dimension }),
+    scope.group === null
+      ? ask("metrics", { ...scope.moment(), period, zone, by: "tool" })
+      : ask("metrics", { ...scope.moment(), ...scope.narrowed(), period, zone }),
   ]);
-  if (period !== chosen.period || dimension !== chosen.dimension) return;
-  metrics = found;
-  tools = ofTools.tools;
+  if (period !== chosen.period || dimension !== chosen.dimension || name !== scope.name) return;
+  whole = all;
+  metrics = scope.group === null ? all : found;
+  tools = scope.group === null ? found.tools : null;
+  scope.offer(whole.groups);
   showMetrics();
 }, METRICS_MS);
 
 const loadPitfalls = seldom("pitfalls", async () => {
-  const { period } = chosen;
-  const found = await ask("pitfalls", { period });
-  if (period !== chosen.period) return;
+  const { period } = chosen, { asOf } = scope;
+  const found = await ask("pitfalls", { ...scope.moment(), period });
+  if (period !== chosen.period || asOf !== scope.asOf) return;
   pitfalls = found.pitfalls;
-  showPitfalls($("pitfalls"), pitfalls);
+  showAllPitfalls();
 }, PITFALLS_MS);
 
-const filter = () => ({ outcome: $("outcome").value, q: $("search").value.trim() });
-const askPage = (cursor) => ask("experiences", { ...filter(), limit: PAGE, cursor });
+const filter = () => ({ outcome: $("outcome").value || null, q: $("search").value.trim() || null });
+const askPage = (cursor) =>
+  ask("experiences", { ...scope.moment(), ...scope.narrowed(), ...filter(), limit: PAGE, cursor });
 
 // From the newest on until one is known: what has ended since the last time, however much that was (else the list begins anew).
 const loadNewest = seldom("experiences", async () => {
@@ -184,15 +196,26 @@ function showExperiences(how = {}) {
 
 function showMetrics() {
   const { figures, bucket } = metrics;
-  const whose = metrics.owner == null ? text("everybody") : text("ownerOnly", { owner: metrics.owner });
+  const { group } = scope;
+  const people = metrics.owner == null ? text("everybody") : text("ownerOnly", { owner: metrics.owner });
+  const whose = group === null ? people
+    : text("onlyOf", { whose: people, dimension: text(group.dimension), value: group.value || text("none") });
   const [since, until] = [dateAndClock(metrics.since), dateAndClock(metrics.until)];
   $("range").textContent = text("range", { since, until, zone: metrics.zone, whose });
   $("nothing").textContent = figures.runs || figures.steps ? "" : text(`nothing${metrics.period}`);
   showFigures($("figures"), metrics);
   showCharts(text(bucket === "hour" ? "hour" : "dayBucket"));
-  showGroups($("groups"), chosen.dimension, metrics.groups[chosen.dimension] ?? []);
-  showTools($("tools"), tools);
-  showErrors($("errors"), metrics.errors);
+  const own = group?.dimension === chosen.dimension ? group.value : null;
+  showGroups($("groups"), chosen.dimension, whole.groups[chosen.dimension] ?? [], own);
+  if (tools) showTools($("tools"), tools);
+  else showNoneOf($("tools"), "tools");
+  if (tools) showErrors($("errors"), metrics.errors);
+  else showNoneOf($("errors"), "errors");
+}
+
+function showAllPitfalls() {
+  if (scope.group === null) showPitfalls($("pitfalls"), pitfalls);
+  else showNoneOf($("pitfalls"), "pitfalls");
 }
 
 function showCharts(bucket) {
@@ -231,8 +254,9 @@ function chooseLanguage() {
   speak(chosen.language);
   writeTexts();
   if (!main.hidden) tellState(socket?.readyState === WebSocket.OPEN);
+  scope.showGroups();
   if (metrics) showMetrics();
-  if (pitfalls) showPitfalls($("pitfalls"), pitfalls);
+  if (pitfalls) showAllPitfalls();
   $("arrived").textContent = "";
   if (listed) showExperiences({ rewrite: true });
 }
@@ -241,12 +265,25 @@ function chooseLanguage() {
 function keepAddress() {
   asked.set("period", chosen.period);
   asked.set("by", chosen.dimension);
+  scope.write(asked);
   history.replaceState(null, "", `?${asked}`);
+}
+
+// Another moment, or another group. Pitfalls are kept for everything only.
+function rescoped(what) {
+  keepAddress();
+  tellState(socket?.readyState === WebSocket.OPEN);
+  loadMetrics({ now: true });
+  if (what === "asOf") loadPitfalls({ now: true });
+  else if (pitfalls) showAllPitfalls();
+  listAnew();
 }
 
 let socket = null, cursor = null, retryMs = RETRY_MS;
 
-function tellState(isOpen) { $("state").textContent = text(isOpen ? "live" : "lost"); }
+function tellState(isOpen) {
+  $("state").textContent = !isOpen ? text("lost") : scope.asOf === null ? text("live") : scope.told();
+}
 
 function openSocket() {
   const query = new URLSearchParams(Object.entries({ owner, after: cursor }).filter(([, value]) => value));
@@ -271,6 +308,8 @@ function take(frame) {
     retryMs = RETRY_MS;
     tellState(true);
     loadAll(); // what ended before the socket began to tell
+  } else if (scope.asOf !== null) { // the past stays as it was
+    return;
   } else if (frame.type === "experience_added") {
     loadNewest();
     if (frame.data.outcome === "failure") loadPitfalls();
@@ -328,6 +367,6 @@ choice("period", () => { keepAddress(); loadMetrics({ now: true }); loadPitfalls
 choice("dimension", () => { keepAddress(); loadMetrics({ now: true }); });
 choice("measure", () => metrics && showMetrics());
 choice("language", () => { remember(chosen.language); chooseLanguage(); });
-setInterval(() => main.hidden || loadMetrics(), SLIDE_MS); // the range goes on with time, also when nothing ends
+setInterval(() => main.hidden || scope.asOf !== null || loadMetrics(), SLIDE_MS); // the range goes on with time, also when nothing ends
 chooseLanguage();
 enter();

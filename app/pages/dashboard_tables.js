@@ -57,7 +57,8 @@ export function showFigures(list, { figures: f, durations: d }) {
   }));
 }
 
-export function showGroups(table, dimension, groups) {
+// `chosen`: the value of the one group that the page is narrowed to, if it is to one of these.
+export function showGroups(table, dimension, groups, chosen = null) {
   fillTable(table, `${text("by")} ${text(dimension)}`, [
     { head: text(dimension), cell: (row) => row.value || text("none"), isHead: true },
     number(text("runs"), (row) => count(row.runs)),
@@ -68,6 +69,15 @@ export function showGroups(table, dimension, groups) {
     number(text("tokens"), (row) => count(row.total_tokens)),
     number(text("cost"), (row) => money(row.cost_usd)),
   ], groups);
+  groups.forEach(({ value }, index) => {
+    if (value === chosen) Object.assign(table.tBodies[0].rows[index], { className: "chosen", ariaCurrent: "true" });
+  });
+}
+
+// Nothing where the page is narrowed to a group: what is counted for everything only is not passed off as its own.
+export function showNoneOf(table, name) {
+  const told = make("tbody", {}, make("tr", {}, make("td", { className: "empty" }, text("ofAllOnly"))));
+  table.replaceChildren(make("caption", {}, text(name)), told);
 }
 
 export function showTools(table, tools) {

@@ -26,6 +26,9 @@ const TEXTS = {
     cancelled: "cancelled", search: "Text", searchHint: "words of the goal…", ended: "Ended", goal: "Goal", took: "Took",
     more: "More", noGoal: "(no text)", noMatch: "Nothing matches.", arrived: "{count} more have ended.",
     result: "Answer", problem: "Problem", toolsUsed: "Tools", events: "Events", eventsOf: "{first} to {last} of {conversation}",
+    asOf: "As of", now: "Now", asOfTold: "as of {moment}", group: "Only", everything: "everything",
+    onlyOf: "{whose}, {dimension}: {value}",
+    ofAllOnly: "Counted for everything together, not for one group.",
     openIt: "open the conversation", owner: "Owner", errorsOf: "{name}: {calls} ({errors} failed)", callsOf: "{name}: {calls}",
   },
   zh: {
@@ -53,6 +56,8 @@ const TEXTS = {
     cancelled: "已取消", search: "文本", searchHint: "目标中的词…", ended: "结束时间", goal: "目标", took: "用时",
     more: "更多", noGoal: "（无文本）", noMatch: "没有匹配项。", arrived: "新结束 {count} 个。",
     result: "回答", problem: "问题", toolsUsed: "工具", events: "事件", eventsOf: "{conversation} 的第 {first} 至 {last} 条",
+    asOf: "截至", now: "现在", asOfTold: "截至 {moment}", group: "仅看", everything: "全部", onlyOf: "{whose}，{dimension}：{value}",
+    ofAllOnly: "仅对全部合计，不按单个分组计数。",
     openIt: "打开对话", owner: "所有者", errorsOf: "{name}：{calls} 次（失败 {errors} 次）", callsOf: "{name}：{calls} 次",
   },
 };
@@ -114,4 +119,5 @@ const DATE = { month: "short", day: "numeric" };
 export const clock = (moment) => at(moment, CLOCK);
 export const date = (moment) => at(moment, DATE);
 export const dateAndClock = (moment) => at(moment, { ...DATE, ...CLOCK });
+export const moment = (time) => at(time, { dateStyle: "medium", timeStyle: "medium" });
 export const exactly = (moment) => at(moment, { dateStyle: "full", timeStyle: "long" });

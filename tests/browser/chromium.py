@@ -73,6 +73,7 @@ def running_chromium(folder: Path) -> Iterator[str]:
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        env={**os.environ, "LANGUAGE": "en_US"},  # that of the browser's own controls
     )
     said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     reader = threading.Thread(target=_read, args=(process, said), daemon=True)
