@@ -29,7 +29,7 @@ from app.database.address import PORT_MAX
 from app.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, running_dsn
 from app.database.migrate import MigrationError, migrate
 from app.settings import LOOPBACK, Settings, SettingsError, load
-from app.telemetry import configure_logs
+from app.telemetry import configure_logs, drop_echoes
 
 PROGRAM = "minutebook"
 
@@ -172,6 +172,7 @@ def main() -> None:
     problem: Callable[[str], None] = lambda message: click.echo(f"minutebook: {message}", err=True)  # noqa: E731
     try:
         watch_output()
+        drop_echoes()
         code = cli.main(prog_name=PROGRAM, standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except click.ClickException as error:

@@ -58,6 +58,12 @@ def configure_logs(level: str) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
 
 
+def drop_echoes() -> None:
+    """When a connection is lost, psycopg raises what it met first and warns of what it meets while it cleans up behind
+    that: it is the same once more, and no news."""
+    logging.getLogger("psycopg").addFilter(_is_first)
+
+
 @contextmanager
 def request_context(**fields: object) -> Generator[None]:
     """Meanwhile, every line of this task and of those that it starts has these fields."""
@@ -96,6 +102,10 @@ def _with_request(_logger: Any, _name: str, fields: Fields) -> Fields:
     for key, value in (_request.get() or {}).items():
         fields.setdefault(key, value)
     return fields
+
+
+def _is_first(record: logging.LogRecord) -> bool:
+    return not str(record.msg).startswith("error ignored ")
 
 
 def _is_news(record: logging.LogRecord) -> bool:

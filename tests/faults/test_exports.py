@@ -67,7 +67,8 @@ def lose(dsn: str, moment: Moment, number: int, *arguments: object) -> None:
         assert set(ended) == {(True,)}
         said, complained = process.communicate(timeout=SECONDS_MAX)
     assert (process.returncode, said) == (1, ""), complained
-    (line,) = complained.splitlines()
+    assert complained.count("\n") == 1, complained
+    line = complained.strip()
     assert line.startswith("Error: the export was interrupted: terminating connection"), line
     assert line.endswith(". Run the same command again to go on.")
 
