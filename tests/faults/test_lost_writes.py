@@ -21,7 +21,10 @@ def write_and_lose(connection: psycopg.Connection[Any], dsn: str) -> None:
 def test_a_lost_connection_is_told_once(dsn: str, caplog: pytest.LogCaptureFixture) -> None:
     """Guard: `drop_echoes`. psycopg warns of the pipeline and of the transaction that it cannot end."""
     drop_echoes()
-    with caplog.at_level(logging.WARNING, logger="psycopg"), connect(dsn) as connection:
-        with pytest.raises(psycopg.OperationalError, match="terminat"):
-            write_and_lose(connection, dsn)
+    with (
+        caplog.at_level(logging.WARNING, logger="psycopg"),
+        connect(dsn) as connection,
+        pytest.raises(psycopg.OperationalError, match="terminat"),
+    ):
+        write_and_lose(connection, dsn)
     assert [record.getMessage() for record in caplog.records] == []
