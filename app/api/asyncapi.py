@@ -146,7 +146,7 @@ its first frame, `auth`. A frame that cannot be used is answered with `error` an
 | closed with | because |
 |---|---|
 | 1000 | nothing was heard for the heartbeat's time |
-| 1008 | a 17th socket of the user came, or frames came too fast for too long |
+| 1008 | a 17th socket of the user came, frames came too fast for too long, or an `as_of` was asked for |
 | 1012 | the server stops, or cannot go on: connect again |
 | 1013 | too many sockets wait to be authenticated: connect later |
 | 4001 | the key or token is missing, wrong, or no longer valid |

@@ -20,6 +20,7 @@ from litestar.exceptions import WebSocketDisconnect, WebSocketException
 from msgspec import Meta
 
 from app.api.frame_rate import FrameRate
+from app.api.queries import AS_OF, SHOWN_CHARS_MAX
 from app.auth.identities import Identities, Presented
 from app.auth.principal import Principal
 from app.core.texts import Locale, text
@@ -237,7 +238,7 @@ class SocketRegistry:
 
 async def open_line(socket: Socket, services: "Services", surface: str) -> Line | None:
     """Accept a socket. A wrong key, or none in the first frame either, gets an error frame and 4001, and None is
-    returned. `surface` names what the socket is for."""
+    returned; likewise an `as_of`, which no socket takes, and 1008. `surface` names what the socket is for."""
     await socket.accept()
     locale, identities = services.options.locale, services.identities
     line = Line(
@@ -265,6 +266,9 @@ async def open_line(socket: Socket, services: "Services", surface: str) -> Line 
         return None
     line.principal, line.known_by = principal, identities
     note_request(user_id=principal.user_id, route=socket.scope["path_template"])
+    if (as_of := socket.query_params.get(AS_OF)) is not None:
+        await line.refuse(CLOSE_POLICY, text("no_as_of", locale, given=as_of[:SHOWN_CHARS_MAX]))
+        return None
     return line
 
 

@@ -4,9 +4,11 @@ language."""
 import json
 from collections.abc import Iterator
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
+from websockets.asyncio.client import connect
 
 from tests.support.databases import TestServer
 from tests.support.portal import portal
@@ -151,6 +153,19 @@ async def test_no_call_ignores_a_moment_of_the_past(service: Service) -> None:
         refused = await client.delete("/portal/conversations/talk", params={"as_of": "offset:1"})
         assert refused.status_code == 400
         assert (await client.get("/portal/conversations/talk")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["portal/ws", "conversations/talk/feed", "chat/ws/talk", f"ws/tasks/{UUID(int=1)}", "evolution/ws"],
+)
+async def test_no_socket_ignores_a_moment_of_the_past(service: Service, path: str) -> None:
+    async with connect(f"{service.socket_url}/api/v1/{path}?as_of=offset:1") as socket:
+        frame = json.loads(await socket.recv())
+        assert frame["type"] == "error"
+        assert frame["data"]["message"].startswith("此调用不支持 as_of（as_of='offset:1'）"), frame
+        await socket.wait_closed()
+        assert socket.close_code == 1008
 
 
 async def test_every_parameter_of_the_document_is_told_by_its_own_name(service: Service) -> None:

@@ -73,13 +73,14 @@ def lose(dsn: str, moment: Moment, number: int, *arguments: object) -> None:
     assert line.endswith(". Run the same command again to go on.")
 
 
-@pytest.mark.parametrize("stop", [kill, lose])
 @pytest.mark.parametrize(
-    ("subject", "form", "moments"),
+    ("subject", "form", "moments", "stop"),
     [
-        ("events", "parquet", [("renaming", 1), ("renaming", 4), ("writing", 9)]),
-        ("usage", "csv", [("writing", 10), ("folding", 1), ("renaming", 1)]),
-        ("experiences", "jsonl", [("renaming", 3), ("folding", 2)]),
+        ("events", "parquet", [("renaming", 1), ("renaming", 4), ("writing", 9)], kill),
+        ("usage", "csv", [("writing", 10), ("folding", 1), ("renaming", 1)], kill),
+        ("experiences", "jsonl", [("renaming", 3), ("folding", 2)], kill),
+        ("events", "parquet", [("writing", 9)], lose),
+        ("usage", "csv", [("writing", 10), ("folding", 1)], lose),
     ],
 )
 @pytest.mark.usefixtures("week", "small_parts")

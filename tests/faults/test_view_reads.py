@@ -23,7 +23,7 @@ async def break_reader(admin: "asyncpg.Connection[asyncpg.Record]") -> int:
     """Ends the session of the read that waits, as a restart of Postgres does; returns its process id."""
     await lock_waits(admin)
     pid = await admin.fetchval(READERS)
-    await admin.execute("SELECT pg_terminate_backend($1)", pid)
+    assert await admin.fetchval("SELECT pg_terminate_backend($1, 5000)", pid)  # and waits until it is gone
     return pid
 
 
