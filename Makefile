@@ -11,7 +11,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 3
 
 VENV := .venv
 BIN := $(VENV)/bin
