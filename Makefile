@@ -11,7 +11,7 @@ SHELL := /bin/sh
 
 PYTHON ?=
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin

@@ -17,7 +17,7 @@ from tests.support.nodes import Nodes, running_nodes
 from tests.support.scratch import keep_in_memory
 
 # Databases and other processes take their time, so a single example has no deadline.
-hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=50, print_blob=True)
+hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=40, print_blob=True)
 hypothesis.settings.load_profile("minutebook")
 
 

@@ -50,7 +50,7 @@ class Sums:
 
 
 @pytest.mark.parametrize("projection", ALL, ids=lambda projection: projection.name)
-@settings(max_examples=75)
+@settings(max_examples=60)
 @given(book=books(), sizes=st.lists(st.integers(1, 9), min_size=1))
 def test_any_paging_gives_the_same_rows(projection: AnyProjection, book: Book, sizes: list[int]) -> None:
     table: dict[tuple[object, ...], msgspec.Struct] = {}
