@@ -13,7 +13,6 @@ from app.api.services import Services
 from app.api.session_access import find_session, sessions_of
 from app.api.session_messages import add_openai_messages, read_messages, read_openai_messages, send_message
 from app.auth.principal import Principal
-from app.core import streams
 from app.core.messages import Usage
 from app.core.texts import Locale
 from projections import sessions_reads
@@ -82,8 +81,6 @@ class Closed(msgspec.Struct, frozen=True):
 @post("/sessions", status_code=201, summary="Open a session with an agent")
 async def open_session(services: Services, principal: Principal, data: OpenBody) -> ShownSession:
     """404 for an unknown agent; 409 where the client's own id is taken."""
-    if data.session_id is not None:
-        streams.conversation(principal.user_id, data.session_id, name="session_id")
     await services.conversations.roster.refresh()
     session_id, _ = await sessions_of(services).open(
         principal.user_id, data.agent_name, data.metadata, session_id=data.session_id

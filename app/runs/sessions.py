@@ -72,10 +72,10 @@ class Sessions:
 
         Raises `AgentUnknown`, `SessionTaken`, `MetadataTooLong` (16 KiB), `InvalidConversationId`; nothing was written.
         """
+        session_id = str(new_id()) if session_id is None else session_id
+        stream, actor = streams.conversation(owner, session_id, name="session_id"), user_actor(owner)
         agent = self._find_agent(agent_name)
         encoded = _encoded(metadata or {})
-        session_id = str(new_id()) if session_id is None else session_id
-        stream, actor = streams.conversation(owner, session_id), user_actor(owner)
         opened = SessionOpened(session_id, agent.name, encoded)
         created = ConversationCreated(session_id, owner)
         events = [NewEvent(new_id(), created, actor), NewEvent(new_id(), opened, actor)]
