@@ -13,11 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import real
 from tests.support.databases import TestServer
 from tests.support.portal import Frame, portal
 from tests.support.service import ROOT, Service, running_service, script
 
-REAL = ROOT.parent / "shared/data/airline-conversations.jsonl"
 KEYS = {name: f"key-of-{name}-0123456789" for name in ("ana", "bob", "eve")}
 ROLES = {"eve": "auditor"}
 SOCKET = "/api/v1/evolution/ws"
@@ -295,17 +295,18 @@ async def test_bad_frames_and_cursors_are_told_so(nodes: tuple[Service, Service]
 @pytest.fixture
 def imported(nodes: tuple[Service, Service]) -> None:
     """The real conversations are carl's."""
-    command = [sys.executable, "-m", "app.cli", "import", str(REAL), "--owner", "carl"]
+    command = [sys.executable, "-m", "app.cli", "import", str(real.CONVERSATIONS), "--owner", "carl"]
     environment = {**os.environ, "DATABASE_URL": nodes[0].dsn or ""}
     subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, timeout=60)
 
 
+@real.needs_conversations
 @pytest.mark.usefixtures("imported")
 async def test_a_plain_computation_over_the_real_conversations_agrees(
     people: dict[str, httpx.AsyncClient],
 ) -> None:
     """Done-when 4: counts, tools and outcomes of the 100 conversations, from the file by itself."""
-    conversations = [json.loads(line) for line in REAL.read_text(encoding="utf-8").splitlines()]
+    conversations = [json.loads(line) for line in real.CONVERSATIONS.read_text(encoding="utf-8").splitlines()]
     tools, steps = Counter[str](), 0
     for one in conversations:
         assistants = [message for message in one["messages"] if message["role"] == "assistant"]

@@ -15,13 +15,12 @@ from app.core.envelope import NewEvent
 from app.core.events import MessageReceived
 from app.log.ids import new_id
 from app.log.log import Log, open_log
-from tests.support import feed
+from tests.support import feed, real
 from tests.support.databases import TestServer
 from tests.support.feed import Event, take
 from tests.support.portal import portal
 from tests.support.service import Service, decoded, running_service, script
 
-DATA = Path(__file__).parents[3] / "shared" / "data" / "airline-conversations.jsonl"
 CONVERSATIONS = 20
 SOCKETS_AT_ONCE = 8
 
@@ -48,8 +47,8 @@ async def log(dsn: str) -> AsyncIterator[Log]:
 
 
 def conversations() -> list[dict[str, Any]]:
-    if DATA.is_file():
-        with DATA.open(encoding="utf-8") as lines:
+    if real.CONVERSATIONS.is_file():
+        with real.CONVERSATIONS.open(encoding="utf-8") as lines:
             return [json.loads(line) for _, line in zip(range(CONVERSATIONS), lines, strict=False)]
     messages = [{"role": "user", "content": f"message {number}"} for number in range(25)]
     return [{"id": f"generated-{number}", "messages": messages} for number in range(CONVERSATIONS)]

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support import real
 from tests.support.chat import ASKING, chat, of_type, opened, told
 from tests.support.databases import TestServer
 from tests.support.openai_types import demand_sendable
 from tests.support.service import Service, running_service, script
 from tests.support.talks import CONCLUSION, RULES_OF_BOARDS, RULES_OF_TEAMS
 
-REAL = Path(__file__).parents[2].parent / "shared/data/airline-conversations.jsonl"
 CALL = {"id": "call-1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
 KEYS = {
     user: {"X-API-Key": f"key-of-{user}-0123456789"} for user in ("ana", "bob", "eve", "root", "lisa", "mia")
@@ -257,9 +257,9 @@ async def test_a_message_with_a_key_that_the_api_does_not_know_is_refused(client
     assert await openai_messages(client, session_id) == []
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real conversations are not in the project's own tree")
+@real.needs_conversations
 async def test_real_conversations_go_in_and_come_out_unchanged(client: httpx.AsyncClient) -> None:
-    for line in REAL.read_text(encoding="utf-8").splitlines()[:5]:
+    for line in real.CONVERSATIONS.read_text(encoding="utf-8").splitlines()[:5]:
         messages = json.loads(line)["messages"]
         session_id = await opened(client)
         response = await client.post(

@@ -22,11 +22,11 @@ from app.log.ids import new_id
 from app.log.log import Log, open_log
 from app.transfer import importing
 from app.transfer.following import pauses
+from tests.support import real
 from tests.support.commands import invoke
 from tests.support.events import make_event
 from tests.support.projected import Book
 
-REAL = Path(__file__).parents[2].parent / "shared/data/airline-conversations.jsonl"
 WAIT_SECONDS = 60.0
 
 
@@ -53,16 +53,16 @@ def events(dsn: str) -> list[tuple[str, str]]:
         ).fetchall()
 
 
-@pytest.mark.skipif(not REAL.exists(), reason=f"the real conversations are not at {REAL}")
+@real.needs_conversations
 def test_all_real_conversations_come_out_as_they_went_in(
     dsn: str, run: Callable[..., Result], tmp_path: Path
 ) -> None:
-    result = run(import_command, REAL)
+    result = run(import_command, real.CONVERSATIONS)
     assert (result.exit_code, result.stdout) == (
         0,
         "100 conversations imported (2526 messages), 0 were there already, 0 failed.\n",
     )
-    lines = REAL.read_bytes().splitlines()
+    lines = real.CONVERSATIONS.read_bytes().splitlines()
     assert len(lines) == 100
     for number, source in enumerate(lines):
         conversation_id = json.loads(source)["id"]
@@ -73,7 +73,7 @@ def test_all_real_conversations_come_out_as_they_went_in(
         assert exported(dsn, conversation_id) == json.loads(source)
     before = events(dsn)
     assert len(before) == 100 + 2526
-    again = run(import_command, REAL)
+    again = run(import_command, real.CONVERSATIONS)
     assert again.stdout == "0 conversations imported (0 messages), 100 were there already, 0 failed.\n"
     assert events(dsn) == before
 

@@ -1,11 +1,9 @@
 """Contract section 7: `openai-messages` is a list that the `openai` client accepts as `messages` unchanged."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import msgspec
-import pytest
 
 from app.core import events as ev
 from app.core.messages import ModelAnswer, ToolCall
@@ -16,12 +14,12 @@ from app.transfer.openai_messages import (
     NOT_YET,
     OpenAIMessages,
 )
+from tests.support import real
 from tests.support.meetings import whole_board, whole_team
 from tests.support.openai_types import demand_sendable
 from tests.support.projected import Book, requested, said, task
 
 RUN = task(1)
-REAL = Path(__file__).parents[2].parent / "shared/data/airline-conversations.jsonl"
 
 
 def folded(book: Book) -> OpenAIMessages:
@@ -64,9 +62,9 @@ def result(call_id: str, content: str) -> dict[str, str]:
     return {"role": "tool", "tool_call_id": call_id, "content": content}
 
 
-@pytest.mark.skipif(not REAL.exists(), reason="the real conversations are not in the project's own tree")
+@real.needs_conversations
 def test_every_real_conversation_comes_out_exactly_as_it_was() -> None:
-    for line in REAL.read_text(encoding="utf-8").splitlines():
+    for line in real.CONVERSATIONS.read_text(encoding="utf-8").splitlines():
         conversation = json.loads(line)
         book = Book()
         book.add(ev.ConversationImported(conversation["id"]))
