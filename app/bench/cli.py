@@ -30,6 +30,7 @@ from app.bench import (
 from app.bench.ground import Ground, open_ground
 from app.bench.measure import Row
 from app.bench.table import Report, print_table, this_machine, write_markdown
+from app.composition.garbage import collect_rarely
 
 ROUNDS = 5
 QUICK_ROUNDS = 1
@@ -150,7 +151,8 @@ async def _measure(ground: Ground, benchmarks: Sequence[tuple[str, Benchmark]]) 
 
 
 def _run(main: Coroutine[object, object, tuple[list[Row], str]]) -> tuple[list[Row], str]:
-    """On uvloop where there is one, as the service runs."""
+    """On uvloop where there is one, and with the collector as the service has it."""
+    collect_rarely()
     if sys.platform == "win32":
         return asyncio.run(main)
     import uvloop

@@ -1,7 +1,6 @@
 """The web application: its surfaces, and the server that serves it."""
 
 import asyncio
-import gc
 import math
 import socket
 from collections.abc import AsyncGenerator, Callable
@@ -50,6 +49,7 @@ from app.api.session_agents import agents_router
 from app.api.task_socket import task_socket
 from app.api.tasks import tasks_router
 from app.api.uploads import Uploads, uploads_router
+from app.composition.garbage import collect_rarely
 from app.core.texts import Locale
 from app.settings import Settings
 
@@ -170,8 +170,7 @@ class MinutebookServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
-            gc.freeze()  # what there is now stays; looking through it again and again took a third of a delivery
-            gc.set_threshold(50_000, 20, 100)
+            collect_rarely()
             self._announce()
 
     def handle_exit(self, sig: int, frame: Any) -> None:
