@@ -39,7 +39,7 @@ from app.core.meeting_events import BOARD_MODE
 from app.core.texts import Locale
 from projections.derived import History
 from projections.imported import read_imported
-from projections.projection import Key, Projection, conversation_key, event_types, owned_by
+from projections.projection import Case, Key, Projection, conversation_key, event_types, owned_by
 from projections.reads import read_one
 from projections.tables import fetch_rows
 
@@ -107,37 +107,90 @@ def key_of(recorded: Recorded, event: Event) -> Key | None:
     return conversation_key(recorded.stream)
 
 
-def apply(  # noqa: C901 (a case for each event)
-    row: Conversation | None, recorded: Recorded, event: Event
+def apply(row: Conversation | None, recorded: Recorded, event: Event) -> Conversation | None:
+    return CASES[type(event)](row, recorded, event)
+
+
+def _deleted(row: Conversation | None, recorded: Recorded, event: ConversationDeleted) -> None:
+    return None
+
+
+def _opened(
+    row: Conversation | None, recorded: Recorded, event: ConversationCreated | ConversationImported
+) -> Conversation:
+    return _changed(row or _begun(recorded), recorded)
+
+
+def _titled(row: Conversation | None, recorded: Recorded, event: ConversationTitled) -> Conversation | None:
+    if row is None:
+        return None
+    # No news of the conversation: the list keeps its order.
+    return msgspec.structs.replace(row, given_title=event.title, head=recorded.offset)
+
+
+def _received(row: Conversation | None, recorded: Recorded, event: MessageReceived) -> Conversation:
+    return _with_message(row or _begun(recorded), recorded, "user", event.content)
+
+
+def _added(
+    row: Conversation | None, recorded: Recorded, event: MessageImported | MessageAdded
+) -> Conversation:
+    message = read_imported(event.message)
+    return _with_message(row or _begun(recorded), recorded, message.role, message.text)
+
+
+def _requested(row: Conversation | None, recorded: Recorded, event: RunRequested) -> Conversation | None:
+    if event.parent is not None:
+        return row
+    return _with_run(row or _begun(recorded), recorded, is_board=event.mode == BOARD_MODE)
+
+
+def _answered(
+    row: Conversation | None, recorded: Recorded, event: MessageAnswered | MessageInterrupted
 ) -> Conversation | None:
-    match event:
-        case ConversationDeleted():
-            return None
-        case ConversationCreated() | ConversationImported():
-            return _changed(row or _begun(recorded), recorded)
-        case MessageReceived():
-            return _with_message(row or _begun(recorded), recorded, "user", event.content)
-        case MessageImported() | MessageAdded():
-            message = read_imported(event.message)
-            return _with_message(row or _begun(recorded), recorded, message.role, message.text)
-        case RunRequested() if event.parent is not None:
-            return row
-        case RunRequested():
-            return _with_run(row or _begun(recorded), recorded, is_board=event.mode == BOARD_MODE)
-        case MessageAnswered() | MessageInterrupted() if recorded.task_id is None:
-            return _with_message(row or _begun(recorded), recorded, "assistant", "")
-        case _ if row is None:
-            return None
-        case ConversationTitled():  # no news of the conversation: the list keeps its order
-            return msgspec.structs.replace(row, given_title=event.title, head=recorded.offset)
-        case BoardStarted() | ExpertSpoke() | RoundSummarized():
-            return _with_speech(row, recorded)
-        case MessageInterrupted() if not event.content.strip():
-            return row  # nothing to show; the run's terminal event has something
-        case MessageAnswered() | MessageInterrupted() | RunFailed() | RunCancelled() | RunMerged():
-            return _without_run(row, recorded, messages=0 if isinstance(event, RunMerged) else 1)
-        case _:
-            return row
+    if recorded.task_id is None:
+        return _with_message(row or _begun(recorded), recorded, "assistant", "")
+    if isinstance(event, MessageInterrupted) and not event.content.strip():
+        return row  # nothing to show; the run's terminal event has something
+    return _ended(row, recorded, event)
+
+
+def _ended(row: Conversation | None, recorded: Recorded, event: Event) -> Conversation | None:
+    """A run shows one message: its answer, what there was of it, or why there is none."""
+    return None if row is None else _without_run(row, recorded, messages=1)
+
+
+def _merged(row: Conversation | None, recorded: Recorded, event: RunMerged) -> Conversation | None:
+    return None if row is None else _without_run(row, recorded, messages=0)
+
+
+def _spoken(
+    row: Conversation | None, recorded: Recorded, event: BoardStarted | ExpertSpoke | RoundSummarized
+) -> Conversation | None:
+    """A message of a meeting that is being held."""
+    if row is None or recorded.task_id not in row.open_tasks:
+        return row
+    return _changed(row, recorded, message_count=row.message_count + 1)
+
+
+CASES: dict[type[Event], Case] = {
+    ConversationDeleted: _deleted,
+    ConversationCreated: _opened,
+    ConversationImported: _opened,
+    ConversationTitled: _titled,
+    MessageReceived: _received,
+    MessageImported: _added,
+    MessageAdded: _added,
+    RunRequested: _requested,
+    MessageAnswered: _answered,
+    MessageInterrupted: _answered,
+    RunFailed: _ended,
+    RunCancelled: _ended,
+    RunMerged: _merged,
+    BoardStarted: _spoken,
+    ExpertSpoke: _spoken,
+    RoundSummarized: _spoken,
+}
 
 
 def _with_run(row: Conversation, recorded: Recorded, *, is_board: bool) -> Conversation:
@@ -147,15 +200,7 @@ def _with_run(row: Conversation, recorded: Recorded, *, is_board: bool) -> Conve
     return _changed(row, recorded, open_tasks=open_tasks, is_board=row.is_board or is_board)
 
 
-def _with_speech(row: Conversation, recorded: Recorded) -> Conversation:
-    """A message of a meeting that is being held."""
-    if recorded.task_id not in row.open_tasks:
-        return row
-    return _changed(row, recorded, message_count=row.message_count + 1)
-
-
 def _without_run(row: Conversation, recorded: Recorded, *, messages: int) -> Conversation:
-    """A run shows one message: its answer, what there was of it, or why there is none. A merged one shows none."""
     if recorded.task_id not in row.open_tasks:
         return row
     open_tasks = tuple(task_id for task_id in row.open_tasks if task_id != recorded.task_id)
@@ -193,24 +238,7 @@ PROJECTION = Projection(
     row=Conversation,
     ddl=DDL,
     key=("owner", "conversation_id"),
-    handles=event_types(
-        ConversationCreated,
-        ConversationDeleted,
-        ConversationImported,
-        ConversationTitled,
-        MessageReceived,
-        MessageImported,
-        MessageAdded,
-        MessageAnswered,
-        MessageInterrupted,
-        BoardStarted,
-        ExpertSpoke,
-        RoundSummarized,
-        RunRequested,
-        RunFailed,
-        RunCancelled,
-        RunMerged,
-    ),
+    handles=event_types(*CASES),
     key_of=key_of,
     apply=apply,
     history=HISTORY,

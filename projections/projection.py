@@ -17,6 +17,9 @@ from projections.derived import Derived, History, Tally, history_ddl
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Key: TypeAlias = tuple[Any, ...]
+Case: TypeAlias = Callable[[Any, Recorded, Any], Any]
+"""`apply` for events of one type, as tables of cases hold it. A table is looked up by `type(event)`: `isinstance` of a
+msgspec class that it is not takes longer than the rest of a case, and `match` asks for one after the other."""
 REASON_CHARS_MAX = 500
 
 

@@ -10,7 +10,7 @@ of a team's member are tasks with a `parent`. How far a task is: `tasks_progress
 removes its tasks.
 """
 
-from typing import Any, assert_never, get_args
+from typing import Any, assert_never
 from uuid import UUID
 
 import msgspec
@@ -39,8 +39,8 @@ from app.core.events import (
     RunRequested,
 )
 from app.core.messages import Usage
-from projections.projection import Key, Projection, conversation_key, event_types, owned_by
-from projections.tasks_progress import Advance, advanced, phases_of, told
+from projections.projection import Case, Key, Projection, conversation_key, event_types, owned_by
+from projections.tasks_progress import STEPS, advance, phases_of, told
 from projections.tasks_reads import (
     Cursor,
     OpenTask,
@@ -107,45 +107,60 @@ CREATE INDEX IF NOT EXISTS tasks_open ON tasks (created_at, task_id)
 def key_of(recorded: Recorded, event: Event) -> Key | None:
     if conversation_key(recorded.stream) is None:
         return None
-    if isinstance(event, OperationFinished):
+    if type(event) is OperationFinished:
         return (UUID(event.operation_id),)
     return None if recorded.task_id is None else (recorded.task_id,)
 
 
 def apply(row: Task | None, recorded: Recorded, event: Event) -> Task | None:
-    if isinstance(event, RunRequested):
+    if type(event) is RunRequested:
         return _requested(recorded, event)
-    if row is None:  # without its request a run is one from before a deletion
-        return None
-    match event:
-        case RunClaimed():
-            status = _status(row.metadata.waits_for) if row.is_open else row.status
-            return _changed(row, recorded, status=status, started_at=row.started_at or recorded.recorded_at)
-        case ModelAttemptFailed():
-            return _changed(row, recorded, metadata=_spent(row.metadata, event.usage, event.cost_usd))
-        case _ if isinstance(event, Advance):
-            return _advanced(row, recorded, event)
-        case HumanAsked(request_id=request, question=question):
-            return _waiting(row, recorded, (*_without(row, request), request), told(question))
-        case ConfirmationRequested(confirmation_id=request, command=command):
-            return _waiting(row, recorded, (*_without(row, request), request), told(command))
-        case HumanAnswered(request_id=request) | HumanUnanswered(request_id=request):
-            return _waiting(row, recorded, _without(row, request), row.metadata.phase)
-        case ConfirmationAnswered(confirmation_id=request) | ConfirmationExpired(confirmation_id=request):
-            return _waiting(row, recorded, _without(row, request), row.metadata.phase)
-        case MessageAnswered() | MessageInterrupted() | OperationFinished() | ChildAnswered():
-            return _changed(row, recorded, output_data=_output(event, row))
-        case RunCompleted() | RunFailed() | RunCancelled() | RunMerged():
-            return _ended(row, recorded, event)
-        case _:
-            return row
+    # Without its request a run is one from before a deletion.
+    return None if row is None else CASES[type(event)](row, recorded, event)
 
 
-def _advanced(row: Task, recorded: Recorded, event: Advance) -> Task:
-    if isinstance(event, ModelAnswered):
-        metadata = _spent(row.metadata, event.answer.usage, event.cost_usd)
-        row = msgspec.structs.replace(row, metadata=metadata)
-    return _changed(advanced(row, event), recorded)
+def _claimed(row: Task, recorded: Recorded, event: RunClaimed) -> Task:
+    status = _status(row.metadata.waits_for) if row.is_open else row.status
+    return _changed(row, recorded, status=status, started_at=row.started_at or recorded.recorded_at)
+
+
+def _attempted(row: Task, recorded: Recorded, event: ModelAttemptFailed) -> Task:
+    return _changed(row, recorded, metadata=_spent(row.metadata, event.usage, event.cost_usd))
+
+
+def _thought(row: Task, recorded: Recorded, event: ModelAnswered) -> Task:
+    metadata = _spent(row.metadata, event.answer.usage, event.cost_usd)
+    return _advanced(row, recorded, event, metadata)
+
+
+def _advanced(row: Task, recorded: Recorded, event: Event, metadata: TaskMetadata | None = None) -> Task:
+    metadata, message, progress = advance(row, metadata or row.metadata, event)
+    return _changed(row, recorded, metadata=metadata, progress=progress, progress_message=message)
+
+
+def _asked(row: Task, recorded: Recorded, event: HumanAsked) -> Task:
+    return _waiting(row, recorded, (*_without(row, event.request_id), event.request_id), told(event.question))
+
+
+def _to_confirm(row: Task, recorded: Recorded, event: ConfirmationRequested) -> Task:
+    request = event.confirmation_id
+    return _waiting(row, recorded, (*_without(row, request), request), told(event.command))
+
+
+def _heard(row: Task, recorded: Recorded, event: HumanAnswered | HumanUnanswered) -> Task:
+    return _waiting(row, recorded, _without(row, event.request_id), row.metadata.phase)
+
+
+def _decided(row: Task, recorded: Recorded, event: ConfirmationAnswered | ConfirmationExpired) -> Task:
+    return _waiting(row, recorded, _without(row, event.confirmation_id), row.metadata.phase)
+
+
+def _answered(
+    row: Task,
+    recorded: Recorded,
+    event: MessageAnswered | MessageInterrupted | OperationFinished | ChildAnswered,
+) -> Task:
+    return _changed(row, recorded, output_data=_output(event, row))
 
 
 def _output(
@@ -256,33 +271,33 @@ def _changed(row: Task, recorded: Recorded, **fields: Any) -> Task:
     return msgspec.structs.replace(row, last_offset=recorded.offset, **fields)
 
 
+CASES: dict[type[Event], Case] = {
+    RunClaimed: _claimed,
+    ModelAttemptFailed: _attempted,
+    **dict.fromkeys(STEPS, _advanced),
+    ModelAnswered: _thought,
+    HumanAsked: _asked,
+    HumanAnswered: _heard,
+    HumanUnanswered: _heard,
+    ConfirmationRequested: _to_confirm,
+    ConfirmationAnswered: _decided,
+    ConfirmationExpired: _decided,
+    MessageAnswered: _answered,
+    MessageInterrupted: _answered,
+    OperationFinished: _answered,
+    ChildAnswered: _answered,
+    RunCompleted: _ended,
+    RunFailed: _ended,
+    RunCancelled: _ended,
+    RunMerged: _ended,
+}
 PROJECTION = Projection(
     name="tasks",
     version=4,
     row=Task,
     ddl=DDL,
     key=("task_id",),
-    handles=event_types(
-        ConversationDeleted,
-        RunRequested,
-        RunClaimed,
-        ModelAttemptFailed,
-        HumanAsked,
-        HumanAnswered,
-        HumanUnanswered,
-        ConfirmationRequested,
-        ConfirmationAnswered,
-        ConfirmationExpired,
-        MessageAnswered,
-        MessageInterrupted,
-        OperationFinished,
-        ChildAnswered,
-        *get_args(Advance),
-        RunCompleted,
-        RunFailed,
-        RunCancelled,
-        RunMerged,
-    ),
+    handles=event_types(ConversationDeleted, RunRequested, *CASES),
     key_of=key_of,
     apply=apply,
     begins=event_types(RunRequested),

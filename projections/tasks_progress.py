@@ -11,13 +11,15 @@
 A task that waits for a person says for what.
 """
 
-from typing import assert_never
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import msgspec
 
 from app.core.events import (
     AttemptCritiqued,
     BoardStarted,
+    Event,
     ExpertSpoke,
     ModelAnswered,
     PhaseChanged,
@@ -37,63 +39,25 @@ MESSAGE_CHARS_MAX = 200
 BY_STEPS = frozenset({"react", "skill_react", "reflexion", "rewoo"})
 """Modes whose model calls say how far they are."""
 
-Advance = (
-    ModelAnswered
-    | ToolCalled
-    | PhaseChanged
-    | PlanDrafted
-    | AttemptCritiqued
-    | BoardStarted
-    | ExpertSpoke
-    | RoundSummarized
-    | PlanUpdated
-    | PhaseStarted
-    | PhaseCompleted
-    | PhaseFailed
-)
-"""Events that say how far a task is."""
-
 
 def phases_of(requested: RunRequested) -> dict[str, str]:
     """The phases that a run of `plan_exec` is to go through."""
     return {phase.name: "pending" for phase in requested.phases}
 
 
-def advanced(row: Task, event: Advance) -> Task:  # noqa: C901 (a case for each event)
-    """The task after this event. What its model calls cost is not counted here."""
-    metadata, message, share = row.metadata, row.progress_message, 0.0
-    match event:
-        case ModelAnswered():
-            metadata, share = _answered(metadata, event)
-            message = message if metadata.waits_for else metadata.phase
-        case ToolCalled():
-            metadata, message = _begun(metadata), event.name
-        case PhaseChanged():
-            metadata, message = _entered(metadata, event), event.phase
-        case PlanDrafted():
-            # The last step is the answer.
-            metadata = msgspec.structs.replace(metadata, plan_steps=len(event.steps) + 1, plan_steps_begun=0)
-        case AttemptCritiqued():
-            share = OPEN_PROGRESS_MAX if event.accepted else 0.0
-            message = message if event.accepted else told(event.critique)
-        case BoardStarted():
-            metadata = msgspec.structs.replace(metadata, rounds=event.max_rounds)
-        case ExpertSpoke():
-            message = f"{event.round}/{metadata.rounds}" if event.round else message
-        case RoundSummarized():
-            metadata = msgspec.structs.replace(metadata, rounds_held=event.round)
-        case PlanUpdated():
-            metadata = msgspec.structs.replace(metadata, phases={one.id: one.status for one in event.phases})
-        case PhaseStarted():
-            metadata, message = _with_phase(metadata, event.phase_id, "running"), event.name
-        case PhaseCompleted():
-            metadata = _with_phase(metadata, event.phase_id, "completed")
-        case PhaseFailed():
-            metadata = _with_phase(metadata, event.phase_id, "failed")
-        case _ as never:
-            assert_never(never)
-    progress = max(row.progress, min(OPEN_PROGRESS_MAX, max(share, _share(metadata))))
-    return msgspec.structs.replace(row, metadata=metadata, progress=progress, progress_message=message)
+class Progress(NamedTuple):
+    """`share`: how far the task is. Of a case, how far by itself, besides what the metadata say."""
+
+    metadata: TaskMetadata
+    message: str | None
+    share: float = 0.0
+
+
+def advance(row: Task, metadata: TaskMetadata, event: Event) -> Progress:
+    """Where the task is after this event. What its model calls cost is in `metadata` already."""
+    metadata, message, share = STEPS[type(event)](metadata, row.progress_message, event)
+    share = max(share, _share(metadata))
+    return Progress(metadata, message, max(row.progress, min(OPEN_PROGRESS_MAX, share)))
 
 
 def told(text: str) -> str | None:
@@ -102,28 +66,94 @@ def told(text: str) -> str | None:
     return (line if len(line) <= MESSAGE_CHARS_MAX else line[: MESSAGE_CHARS_MAX - 1] + "…") or None
 
 
-def _answered(metadata: TaskMetadata, event: ModelAnswered) -> tuple[TaskMetadata, float]:
+def _answered(metadata: TaskMetadata, message: str | None, event: ModelAnswered) -> Progress:
+    steps = metadata.steps + 1
     metadata = msgspec.structs.replace(
         metadata,
         model=event.answer.model,
-        steps=metadata.steps + 1,
+        steps=steps,
         tool_calls=metadata.tool_calls + len(event.answer.tool_calls),
+        plan_steps_begun=_begun(metadata),
     )
     by_steps = metadata.mode in BY_STEPS and not metadata.plan_steps
-    return _begun(metadata), metadata.steps / max(1, metadata.max_steps) if by_steps else 0.0
+    share = steps / max(1, metadata.max_steps) if by_steps else 0.0
+    return Progress(metadata, message if metadata.waits_for else metadata.phase, share)
 
 
-def _begun(metadata: TaskMetadata) -> TaskMetadata:
-    """A step of the plan, where there is one: each is one call, of a tool or a model."""
-    if not metadata.plan_steps:
-        return metadata
-    return msgspec.structs.replace(metadata, plan_steps_begun=metadata.plan_steps_begun + 1)
+def _called(metadata: TaskMetadata, message: str | None, event: ToolCalled) -> Progress:
+    begun = _begun(metadata)
+    if begun != metadata.plan_steps_begun:
+        metadata = msgspec.structs.replace(metadata, plan_steps_begun=begun)
+    return Progress(metadata, event.name)
 
 
-def _entered(metadata: TaskMetadata, event: PhaseChanged) -> TaskMetadata:
+def _begun(metadata: TaskMetadata) -> int:
+    """Steps of the plan, where there is one, after one more call: each is one call, of a tool or a model."""
+    return metadata.plan_steps_begun + (metadata.plan_steps > 0)
+
+
+def _entered(metadata: TaskMetadata, message: str | None, event: PhaseChanged) -> Progress:
     if event.previous is not None:
         metadata = _with_phase(metadata, event.previous, "completed")
-    return msgspec.structs.replace(_with_phase(metadata, event.phase, "running"), phase=event.phase)
+    metadata = _with_phase(metadata, event.phase, "running")
+    return Progress(msgspec.structs.replace(metadata, phase=event.phase), event.phase)
+
+
+def _planned(metadata: TaskMetadata, message: str | None, event: PlanDrafted) -> Progress:
+    steps = len(event.steps) + 1  # the last step is the answer
+    return Progress(msgspec.structs.replace(metadata, plan_steps=steps, plan_steps_begun=0), message)
+
+
+def _critiqued(metadata: TaskMetadata, message: str | None, event: AttemptCritiqued) -> Progress:
+    if event.accepted:
+        return Progress(metadata, message, OPEN_PROGRESS_MAX)
+    return Progress(metadata, told(event.critique))
+
+
+def _met(metadata: TaskMetadata, message: str | None, event: BoardStarted) -> Progress:
+    return Progress(msgspec.structs.replace(metadata, rounds=event.max_rounds), message)
+
+
+def _spoken(metadata: TaskMetadata, message: str | None, event: ExpertSpoke) -> Progress:
+    return Progress(metadata, f"{event.round}/{metadata.rounds}" if event.round else message)
+
+
+def _summarized(metadata: TaskMetadata, message: str | None, event: RoundSummarized) -> Progress:
+    return Progress(msgspec.structs.replace(metadata, rounds_held=event.round), message)
+
+
+def _updated(metadata: TaskMetadata, message: str | None, event: PlanUpdated) -> Progress:
+    phases = {one.id: one.status for one in event.phases}
+    return Progress(msgspec.structs.replace(metadata, phases=phases), message)
+
+
+def _started(metadata: TaskMetadata, message: str | None, event: PhaseStarted) -> Progress:
+    return Progress(_with_phase(metadata, event.phase_id, "running"), event.name)
+
+
+def _completed(metadata: TaskMetadata, message: str | None, event: PhaseCompleted) -> Progress:
+    return Progress(_with_phase(metadata, event.phase_id, "completed"), message)
+
+
+def _failed(metadata: TaskMetadata, message: str | None, event: PhaseFailed) -> Progress:
+    return Progress(_with_phase(metadata, event.phase_id, "failed"), message)
+
+
+STEPS: dict[type[Event], Callable[[TaskMetadata, str | None, Any], Progress]] = {
+    ModelAnswered: _answered,
+    ToolCalled: _called,
+    PhaseChanged: _entered,
+    PlanDrafted: _planned,
+    AttemptCritiqued: _critiqued,
+    BoardStarted: _met,
+    ExpertSpoke: _spoken,
+    RoundSummarized: _summarized,
+    PlanUpdated: _updated,
+    PhaseStarted: _started,
+    PhaseCompleted: _completed,
+    PhaseFailed: _failed,
+}
+"""Events that say how far a task is: what its metadata and its message about progress are after them."""
 
 
 def _with_phase(metadata: TaskMetadata, phase_id: str, status: str) -> TaskMetadata:
@@ -135,5 +165,5 @@ def _share(metadata: TaskMetadata) -> float:
         return metadata.rounds_held / metadata.rounds
     if metadata.plan_steps:
         return metadata.plan_steps_begun / metadata.plan_steps
-    done = sum(status == "completed" for status in metadata.phases.values())
-    return done / max(1, len(metadata.phases))
+    states = list(metadata.phases.values())
+    return states.count("completed") / len(states) if states else 0.0
