@@ -6,6 +6,7 @@
 
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
+from multiprocessing.util import Finalize
 
 import hypothesis
 import pytest
@@ -21,12 +22,17 @@ hypothesis.settings.register_profile("minutebook", deadline=None, max_examples=4
 hypothesis.settings.load_profile("minutebook")
 
 
+FOLDER_LAST = -1_000
+"""Behind the folder that `multiprocessing` removes at -100."""
+
+
 def pytest_configure(config: pytest.Config) -> None:
     if hasattr(config, "workerinput"):
         return
     folder = keep_in_memory()
     if folder is not None:
-        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        # When all is over: the fork server (`support/forked.py`) keeps its socket there, and removes it at the exit.
+        Finalize(None, shutil.rmtree, (folder,), {"ignore_errors": True}, exitpriority=FOLDER_LAST)
 
 
 LONGEST = "test_kills.py"

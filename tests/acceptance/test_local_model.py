@@ -166,12 +166,14 @@ async def test_too_many_calls_are_refused() -> None:
     await model.close()
 
 
-async def test_a_long_conversation_loses_its_oldest_messages(model: LocalModel) -> None:
+async def test_a_long_conversation_loses_its_oldest_messages() -> None:
+    model = LocalModel(context_tokens=512)  # what is read is all that takes time here
     old = [ChatMessage("user", "The weather is nice. " * 50) for _ in range(20)]
     request = ModelRequest((*old, ChatMessage("user", "What is the capital of France?")), max_tokens=20)
     answer = await answer_of(model, request)
     assert answer.text
-    assert answer.usage.prompt_tokens < 1024
+    assert 256 < answer.usage.prompt_tokens < 512
+    await model.close()
 
 
 async def test_a_message_that_cannot_fit_is_refused(model: LocalModel) -> None:

@@ -33,7 +33,7 @@ async def test_kill_9_leaves_no_postgres_and_loses_nothing(
 ) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
     model = script(tmp_path, [])
-    with running_service(tmp_path, model=model) as service:
+    with running_service(tmp_path, fresh=True, model=model) as service:
         assert any("embedded" in line for line in service.output)
         async with portal(service) as line:
             await line.turn("remember this, please", conversation_id="kept")
@@ -42,7 +42,7 @@ async def test_kill_9_leaves_no_postgres_and_loses_nothing(
         service.kill()
         _, alive = psutil.wait_procs(postgres, timeout=END_SECONDS_MAX)
         assert alive == []
-    with running_service(tmp_path, model=model) as service:
+    with running_service(tmp_path, fresh=True, model=model) as service:
         async with service.client() as client:
             found = (await client.get("/portal/conversations/kept")).json()
         contents = [message["content"] for message in found["messages"]]
@@ -55,7 +55,7 @@ async def test_a_signal_stops_everything_cleanly(
 ) -> None:
     """Exit code 0, no Postgres left, and open sockets do not hold it up."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    with running_service(tmp_path, model=script(tmp_path, [])) as service:
+    with running_service(tmp_path, fresh=True, model=script(tmp_path, [])) as service:
         postgres = database_processes(service)
         async with portal(service) as line:
             await line.turn("something to follow", conversation_id="c")
@@ -73,7 +73,7 @@ async def test_other_commands_use_the_running_services_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DATABASE_URL", raising=False)
-    with running_service(tmp_path, model=script(tmp_path, [])) as service:
+    with running_service(tmp_path, fresh=True, model=script(tmp_path, [])) as service:
         async with portal(service) as line:
             await line.turn("hello from the socket", conversation_id="mine")
         exported = minutebook(tmp_path, "export", "mine", "--format", "openai")

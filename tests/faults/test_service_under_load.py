@@ -19,6 +19,8 @@ from tests.support.service import Service, running_service, script
 
 CLIENTS = 6
 TURNS_BEFORE_FAULT = 24
+LEASE_SECONDS = "2"
+"""So long the runs of a killed process are left alone."""
 
 
 class Load:
@@ -71,14 +73,15 @@ def check(dsn: str, told: list[str]) -> None:
 @pytest.mark.timeout(300)
 async def test_kill_9_of_the_service(dsn: str, tmp_path: Path) -> None:
     load = Load()
-    with running_service(tmp_path, dsn, model=script(tmp_path, [])) as service:
+    settings = {"model": script(tmp_path, []), "lease_seconds": LEASE_SECONDS}
+    with running_service(tmp_path, dsn, **settings) as service:
         clients = [asyncio.create_task(load.client(service, number)) for number in range(CLIENTS)]
         await asyncio.wait_for(load.enough.wait(), 120)
         service.kill()
         load.stopping = True
         await asyncio.wait_for(asyncio.gather(*clients), 60)
     check(dsn, load.told)
-    with running_service(tmp_path, dsn, model=script(tmp_path, [])) as service:  # and it goes on
+    with running_service(tmp_path, dsn, **settings) as service:  # and it goes on
         async with portal(service) as line:
             frames = await line.turn("after the kill", conversation_id="load 0")
         assert frames[-1]["type"] == "result"

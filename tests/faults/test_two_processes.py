@@ -6,11 +6,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from websockets.asyncio.client import ClientConnection, connect
 
 from app.core.events import TERMINAL_TYPES
@@ -25,10 +25,18 @@ CANCEL_SECONDS_MAX = 2.0
 LEASE_SECONDS = "30"  # nothing is taken over here
 
 
-@pytest.fixture
-async def lanes(server: TestServer, dsn: str, tmp_path: Path) -> AsyncIterator[tuple[Lane, Lane]]:
-    async with running_pair(tmp_path, dsn, ("here", "there"), lease_seconds=LEASE_SECONDS) as lanes:
-        yield lanes
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def lanes(
+    server: TestServer, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[tuple[Lane, Lane]]:
+    """One pair for all tests, in their loop; each has a conversation of its own."""
+    folder = tmp_path_factory.mktemp("pair")
+    with server.database() as dsn:
+        async with running_pair(folder, dsn, ("here", "there"), lease_seconds=LEASE_SECONDS) as lanes:
+            yield lanes
 
 
 class Watcher:
@@ -112,7 +120,8 @@ async def test_a_run_is_cancelled_on_the_other_process_within_a_second(
     """Its tool, or the model that speaks, is stopped; what there is of an answer is kept. A bound (1 s, and as much for
     a busy machine), not a measurement."""
     here, there = lanes
-    client, other = Client(here, "cancelled"), Client(there, "cancelled")
+    name = f"cancelled-{message.split()[1]}"
+    client, other = Client(here, name), Client(there, name)
     turn = client.begin(message)
     if message == "please think":
         await client.shown("A thought,")
