@@ -2,6 +2,7 @@
 them."""
 
 import asyncio
+import signal
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -47,7 +48,7 @@ async def open_services(
         if settings.otel_endpoint:
             tracing.open_tracing(settings.otel_endpoint, node_id)
             stack.push_async_callback(asyncio.to_thread, tracing.close_tracing)
-        log = await open_log(dsn, node_id=node_id)
+        log = await open_log(dsn, node_id=node_id, on_replaced=lambda: signal.raise_signal(signal.SIGTERM))
         stack.push_async_callback(log.close)
         identities, administration = await open_identities(stack, settings, log)
         views = ProjectionRunner(dsn)

@@ -23,7 +23,8 @@ class View(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 class Readiness(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`stopped`: a view has stopped; `draining`: the process is about to end; `unavailable`: the database is away."""
+    """`stopped`: a view has stopped; `draining`: the process is about to end; `unavailable`: the database is away, or
+    takes no writes."""
 
     status: Literal["ok", "stopped", "draining", "unavailable"]
     detail: str = ""
@@ -44,15 +45,23 @@ def health() -> Health:
     return Health()
 
 
-@get("/ready", summary="The log can be read and the views keep up", tags=["operation"], responses=NOT_READY)
+@get(
+    "/ready",
+    summary="The log can be read and written, and the views keep up",
+    tags=["operation"],
+    responses=NOT_READY,
+)
 async def ready(services: Services) -> Response[Readiness]:
-    """503 while the database is away, a projection has stopped, or the process is about to end."""
+    """503 while the database is away or takes no writes, a projection has stopped, or the process is about to end."""
     if services.stopping.is_set():
         return _not_ready("draining", "the process is about to end; use another one")
     try:
         position = await services.log.reader.position()
+        takes_writes = await services.log.reader.takes_writes()
     except LogUnavailable:
         return _not_ready("unavailable", "the database cannot be reached")
+    if not takes_writes:
+        return _not_ready("unavailable", "the database takes no writes: it is a standby, or read-only")
     found = services.views.status()
     views = {
         status.name: View(status.position, status.behind, status.stopped is not None) for status in found

@@ -7,6 +7,7 @@ import click
 import msgspec
 import psycopg
 
+from app.database.ground import SCHEMA, faults
 from app.database.migrate import migrations
 
 Connection = psycopg.Connection[tuple[Any, ...]]
@@ -39,10 +40,22 @@ def _server(connection: Connection) -> Iterator[Finding]:
         )
 
 
+def _ground(connection: Connection) -> Iterator[Finding]:
+    found = [Finding(False, fault.what, fault.advice) for fault in faults(connection)]
+    yield from found or [
+        Finding(True, f"this role may do in the database and its schema {SCHEMA} what it has to")
+    ]
+
+
 def _schema(connection: Connection) -> Iterator[Finding]:
     found = _one(connection, "SELECT coalesce(max(number), 0) FROM schema_migrations")
     newest = len(migrations())
-    yield Finding(found == newest, f"schema {found} of {newest}", "run `minutebook migrate`")
+    advice = (
+        "run `minutebook migrate`"
+        if found < newest
+        else "run a newer release: this one does not know that schema"
+    )
+    yield Finding(found == newest, f"schema {found} of {newest}", advice)
 
 
 def _guards(connection: Connection) -> Iterator[Finding]:
@@ -107,14 +120,25 @@ def _one(connection: Connection, query: str, *parameters: object) -> Any:
     return row[0] if row else None
 
 
-CHECKS: tuple[Callable[[Connection], Iterator[Finding]], ...] = (_server, _schema, _guards, _offsets, _views)
+CHECKS: tuple[Callable[[Connection], Iterator[Finding]], ...] = (
+    _server,
+    _ground,
+    _schema,
+    _guards,
+    _offsets,
+    _views,
+)
 
 
 def examine(dsn: str) -> Iterator[Finding]:
     """Every finding, in order. A check that cannot be made is a finding too. Reads only; scans the whole log."""
     try:
         connection = psycopg.connect(
-            dsn, autocommit=True, connect_timeout=5, application_name="minutebook-doctor"
+            dsn,
+            autocommit=True,
+            client_encoding="utf8",
+            connect_timeout=5,
+            application_name="minutebook-doctor",
         )
     except psycopg.OperationalError as error:
         yield Finding(
@@ -132,7 +156,9 @@ def examine(dsn: str) -> Iterator[Finding]:
                 yield Finding(
                     False,
                     f"{name} could not be checked: {str(error).splitlines()[0]}",
-                    "run `minutebook migrate`",
+                    "run `minutebook migrate`"
+                    if isinstance(error, psycopg.errors.UndefinedTable)
+                    else "see the lines before",
                 )
 
 

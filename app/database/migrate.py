@@ -8,6 +8,8 @@ import msgspec
 import psycopg
 from psycopg import sql
 
+from app.database.ground import faults
+
 ADVISORY_LOCK = 0x6D696E7574  # "minut"
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 
@@ -58,10 +60,15 @@ def migrate(dsn: str, *, upto: int | None = None) -> list[str]:
     """Bring the database to the newest schema (or to number `upto`); returns the names of what was applied.
 
     Each file is one transaction. Several processes at once are fine: one migrates, the others wait for it. Raises
-    `MigrationError` for a schema newer than this release or a file changed after it was applied, and `psycopg.Error`.
+    `MigrationError` for a database or a role that will not do, a schema newer than this release or a file changed after
+    it was applied, and `psycopg.Error`.
     """
     applied: list[str] = []
-    with psycopg.connect(dsn, autocommit=True, application_name="minutebook-migrate") as connection:
+    with psycopg.connect(
+        dsn, autocommit=True, client_encoding="utf8", application_name="minutebook-migrate"
+    ) as connection:
+        for fault in faults(connection):
+            raise MigrationError(f"{fault.what}; {fault.advice}")
         connection.execute("SELECT pg_advisory_lock(%s)", (ADVISORY_LOCK,))
         try:
             connection.execute(_HISTORY)

@@ -2,7 +2,7 @@
 
 import asyncio
 import zlib
-from collections.abc import AsyncGenerator, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from typing import Literal
@@ -10,6 +10,7 @@ from uuid import UUID
 
 import asyncpg
 import msgspec
+import structlog
 
 from app.core.envelope import NewEvent
 from app.log.append import APPEND_TIMEOUT_SECONDS, Appender
@@ -23,6 +24,7 @@ from app.log.connections import (
     close_pool,
     connect,
     connection_name,
+    is_passing,
     read_pool,
 )
 from app.log.errors import LogUnavailable
@@ -30,11 +32,13 @@ from app.log.exclusive import Exclusive
 from app.log.figures import LogFigures
 from app.log.live import LiveAnswers
 from app.log.notify import CHANNEL_ANSWERS, CHANNEL_LOG, Notifier
-from app.log.read import LogReader
+from app.log.read import LogReader, read_epoch
 from app.log.sql import statement
 from app.log.subscribe import BATCH_EVENTS_MAX, HEARTBEAT_SECONDS, Filter, Subscription
 from app.log.tail import Tails
 from app.log.wake import Wakeups
+
+logger = structlog.get_logger(__name__)
 
 
 class Resumption(msgspec.Struct, frozen=True):
@@ -52,7 +56,14 @@ class Log:
     """Everything of one process about the log. Build with `open_log`."""
 
     def __init__(
-        self, dsn: str, pool: Pool, node_id: str, partitions: int, *, timeout_seconds: float
+        self,
+        dsn: str,
+        pool: Pool,
+        node_id: str,
+        partitions: int,
+        *,
+        timeout_seconds: float,
+        on_replaced: Callable[[], None] | None,
     ) -> None:
         self._dsn = dsn
         self._pool = pool
@@ -65,6 +76,7 @@ class Log:
             self._connect,
             node_id=node_id,
             heard={CHANNEL_LOG: self._heard_events, CHANNEL_ANSWERS: self._heard_answers},
+            on_reconnected=self._look_at_epoch,
         )
         self.live = LiveAnswers(
             pool, self.wakeups, lambda streams: self._notifier.tell(CHANNEL_ANSWERS, streams)
@@ -80,6 +92,7 @@ class Log:
             for partition in range(partitions)
         ]
         self.epoch = ""
+        self._on_replaced = on_replaced
 
     async def start(self) -> None:
         """Raises `LogUnavailable`; call `close` then all the same."""
@@ -171,10 +184,7 @@ class Log:
 
     async def release(self, lease: Lease) -> None:
         """Give a lease back after the run's terminal event. Raises `LogUnavailable`."""
-        try:
-            await self._pool.execute(statement("release_lease"), lease.task_id, lease.epoch)
-        except GONE as error:
-            raise LogUnavailable("the database cannot be reached; try again") from error
+        await self._change_leases("release_lease", lease.task_id, lease.epoch)
 
     def exclusively(self, *names: str) -> AbstractAsyncContextManager[None]:
         """`async with`: nobody else, on whatever node, holds one of these names. For what is over within 60 s.
@@ -230,10 +240,13 @@ class Log:
                     self.live.forget(stream)
 
     async def _change_leases(self, name: str, *arguments: object) -> list[Record]:
+        """What an append would wait out, callers do here: also a lock or a disk that is not to be had for a while."""
         try:
             async with self._pool.acquire(timeout=CONNECT_TIMEOUT_SECONDS) as connection:
                 return await connection.fetch(statement(name), *arguments)
-        except GONE as error:
+        except Exception as error:
+            if not is_passing(error):
+                raise
             raise LogUnavailable("the database cannot be reached; try again") from error
 
     async def _connect(self, name: str, *, durable: bool = True) -> Connection:
@@ -266,12 +279,32 @@ class Log:
                 appender.heard_of(streams)
         self._wake(self.wakeups.streams() if streams is None else streams)
 
+    async def _look_at_epoch(self, connection: Connection) -> None:
+        """Behind a connection that broke may be another log, after a failover or a restore: then what this process
+        knows, and where its readers stand, is of no use.
+        """
+        epoch = await read_epoch(connection)
+        if epoch != self.epoch:
+            logger.error("log_replaced", was=self.epoch, now=epoch)
+            self.epoch = epoch
+            if self._on_replaced is not None:
+                self._on_replaced()
+
     def _heard_answers(self, streams: list[str] | None) -> None:
         self.live.refresh(streams)
 
 
-async def open_log(dsn: str, *, node_id: str, timeout_seconds: float = APPEND_TIMEOUT_SECONDS) -> Log:
-    """Connects, and starts what a process needs of the log. Raises `LogUnavailable`."""
+async def open_log(
+    dsn: str,
+    *,
+    node_id: str,
+    timeout_seconds: float = APPEND_TIMEOUT_SECONDS,
+    on_replaced: Callable[[], None] | None = None,
+) -> Log:
+    """Connects, and starts what a process needs of the log. Raises `LogUnavailable`.
+
+    `on_replaced` is called when behind a new connection there is a log of another epoch. End the process then.
+    """
     pool: Pool | None = None
     try:
         pool = await read_pool(dsn, name=connection_name("read", node_id))
@@ -282,7 +315,7 @@ async def open_log(dsn: str, *, node_id: str, timeout_seconds: float = APPEND_TI
         if isinstance(error, asyncpg.UndefinedTableError):
             raise LogUnavailable("the database has no log yet; run `minutebook migrate`") from error
         raise LogUnavailable(f"the database cannot be reached: {error}") from error
-    log = Log(dsn, pool, node_id, partitions, timeout_seconds=timeout_seconds)
+    log = Log(dsn, pool, node_id, partitions, timeout_seconds=timeout_seconds, on_replaced=on_replaced)
     try:
         await log.start()
     except BaseException:

@@ -5,7 +5,7 @@ each; one `*` instead of the streams where they would not fit into the 8 000 byt
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from contextlib import suppress
 from typing import Protocol
 
@@ -37,8 +37,16 @@ Heard = Callable[[list[str] | None], None]
 class Notifier:
     """Tells other nodes, and hears them. One instance a process."""
 
-    def __init__(self, connect: Connect, *, node_id: str, heard: dict[str, Heard]) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        *,
+        node_id: str,
+        heard: dict[str, Heard],
+        on_reconnected: Callable[[Connection], Awaitable[None]],
+    ) -> None:
         self._connect = connect
+        self._on_reconnected = on_reconnected
         self._node_id = node_id
         self._heard = heard
         self._dirty: dict[str, dict[str, None]] = {channel: {} for channel in heard}
@@ -96,7 +104,13 @@ class Notifier:
             await asyncio.sleep(backoff_seconds(attempt))
             attempt += 1
             with suppress(*GONE, asyncpg.PostgresError):
-                return await self._listen()
+                connection = await self._listen()
+                try:
+                    await self._on_reconnected(connection)
+                except BaseException:
+                    await discard(connection)
+                    raise
+                return connection
 
     async def _tell_until_broken(self, connection: Connection) -> None:
         while True:

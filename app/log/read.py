@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 
 from app.core.envelope import Recorded
-from app.log.connections import GONE, Pool
+from app.log.connections import GONE, Connection, Pool
 from app.log.errors import HoleInLog, LogUnavailable
 from app.log.sql import statement
 
@@ -67,13 +67,19 @@ class LogReader:
         """Position of the newest event of a partition."""
         return await self._value("position", partition) or 0
 
+    async def takes_writes(self) -> bool:
+        """Whether the server would take an append: a standby does not."""
+        try:
+            return await self._pool.fetchval(statement("takes_writes"))
+        except GONE as error:
+            raise LogUnavailable("the database cannot be reached; try again") from error
+
     async def epoch(self) -> str:
         """12 hex digits that differ after a restore from backup. Part of every cursor."""
         try:
-            digest = await self._pool.fetchval(statement("epoch"))
+            return await read_epoch(self._pool)
         except GONE as error:
             raise LogUnavailable("the database cannot be reached; try again") from error
-        return str(digest)[:EPOCH_CHARS]
 
     async def _value(self, name: str, key: object) -> int | None:
         try:
@@ -87,6 +93,11 @@ class LogReader:
         except GONE as error:
             raise LogUnavailable("the database cannot be reached; try again") from error
         return [Recorded(*row) for row in rows]
+
+
+async def read_epoch(source: Pool | Connection) -> str:
+    """As `LogReader.epoch`. Raises what the driver raises."""
+    return str(await source.fetchval(statement("epoch")))[:EPOCH_CHARS]
 
 
 async def newest_first(reader: LogReader, stream: str) -> AsyncIterator[Recorded]:

@@ -4,9 +4,11 @@ import asyncio
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
+import asyncpg
 import pytest
 
 from app.database.embedded import EmbeddedPostgres
@@ -63,6 +65,33 @@ async def test_a_restart_of_postgres_under_load_loses_and_doubles_nothing(
     assert failed == []
     assert set(written.values()) == {1}
     assert written.keys() == set(acknowledged)
+
+
+async def test_a_failover_is_told_at_once(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    """The server comes back as a standby, and is promoted: another timeline, of which its control file says nothing
+    until what it has replayed is written. Guards: the timeline of the next write in epoch.sql, and the look at the
+    epoch behind a new connection.
+    """
+    replaced = asyncio.Event()
+    admin_dsn = own_server.admin_dsn
+    log = await open_log(own_server.dsn, node_id="n", on_replaced=replaced.set)
+    before = log.epoch
+    await asyncio.to_thread(own_server.stop, "immediate")
+    (tmp_path / "postgres" / "cluster" / "standby.signal").touch()
+    starting = asyncio.create_task(asyncio.to_thread(own_server.start))
+
+    async def promoted() -> bool:
+        with suppress(OSError, asyncpg.PostgresError):
+            async with session(admin_dsn) as admin:
+                return bool(await admin.fetchval("SELECT pg_promote()"))
+        return False
+
+    await until(promoted)
+    await within(replaced.wait())
+    resumed = await log.resume("user/1", 0, before)
+    assert (resumed.answer, resumed.reason) == ("cannot", "other_epoch")
+    await starting
+    await log.close()
 
 
 async def test_readers_go_on_after_a_restart_of_postgres(own_server: EmbeddedPostgres) -> None:

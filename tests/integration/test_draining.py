@@ -4,14 +4,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from jsonschema import Draft202012Validator
 from litestar import Litestar
 from litestar.testing import AsyncTestClient
+from psycopg import sql
 
 from app.api.services import Services
 from app.server import build_app, gateway_of, server_config
 from app.settings import Settings
+from tests.support.logs import until
 from tests.support.service import script
 
 METHODS = {"get", "put", "post", "delete", "patch", "head"}
@@ -43,6 +46,23 @@ async def test_while_it_drains_it_says_so_and_lets_nothing_new_in(opened: Opened
     refused = await client.post("/api/v1/portal/chat", json={"message": "too late", "conversation_id": "c"})
     assert (refused.status_code, refused.headers["retry-after"]) == (503, "1")
     assert [one.appended.events for one in services.log.figures.partitions] == [0]
+
+
+async def test_on_a_database_that_takes_no_writes_it_is_not_ready(opened: Opened, dsn: str) -> None:
+    client, _ = opened
+    with psycopg.connect(dsn, autocommit=True) as owner:
+        database = sql.Identifier(owner.info.dbname)
+        owner.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(database))
+        owner.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+    async def told() -> bool:
+        ready = await client.get("/ready")
+        return ready.status_code == 503 and "takes no writes" in ready.json()["detail"]
+
+    await until(told)
 
 
 async def test_the_openapi_document_says_of_every_route_what_it_is_and_how_it_fails(opened: Opened) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import msgspec
@@ -9,6 +10,8 @@ import psycopg
 import pytest
 
 from app.core.events import UnknownEvent
+from app.log.errors import LogUnavailable
+from app.log.ids import new_id
 from app.log.log import Log, open_log
 from app.log.sql import statement
 from app.log.subscribe import Filter
@@ -16,6 +19,7 @@ from tests.support.databases import TestServer, at_database
 from tests.support.events import STREAM, make_event
 from tests.support.logs import contents, open_logs, session, within
 
+TTL = timedelta(seconds=30)
 CHANGES = ["UPDATE events SET actor = 'me'", "DELETE FROM events", "TRUNCATE events"]
 
 
@@ -43,6 +47,26 @@ async def test_nobody_may_change_what_is_written(server: TestServer, log: Log, c
             with pytest.raises(psycopg.errors.RestrictViolation, match="append-only"):
                 admin.execute(change)
     assert contents(await log.reader.stream(STREAM)) == ["a"]
+
+
+async def test_a_lease_that_cannot_be_changed_for_now_is_tried_again_by_whoever_wants_it(dsn: str) -> None:
+    """Guard: what an append waits out is `LogUnavailable` here too. The counters are locked longer than the role waits
+    for a lock; then the database takes no writes."""
+    log = await open_log(f"{dsn}{'&' if '?' in dsn else '?'}lock_timeout=20ms", node_id="n")
+    task = new_id()
+    lease = await log.claim(task, "n", TTL)
+    assert lease is not None
+    with psycopg.connect(dsn) as other:
+        other.execute("SELECT FROM partitions FOR UPDATE")
+        with pytest.raises(LogUnavailable):
+            await log.renew("n", [task], TTL)
+    await log._pool.execute("SET default_transaction_read_only = on")
+    with pytest.raises(LogUnavailable):
+        await log.release(lease)
+    await log._pool.execute("SET default_transaction_read_only = off")
+    await log.release(lease)
+    assert await log.held([task]) == set()
+    await log.close()
 
 
 async def test_the_epoch_is_the_logs_own(server: TestServer, dsn: str) -> None:

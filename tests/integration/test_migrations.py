@@ -1,15 +1,19 @@
 """Migrations: from nothing, from every earlier number, twice, by two processes, and what they refuse."""
 
 import multiprocessing
+import os
+import re
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from app.commands.doctor import examine
 from app.database import migrate as module
 from app.database.migrate import Migration, MigrationError, migrate, migrations
 from projections.runner import ProjectionRunner
+from tests.support.databases import TestServer, at_database
 
 NUMBERS = [migration.number for migration in migrations()]
 SCHEMA = """
@@ -71,6 +75,59 @@ def test_a_schema_of_a_newer_release_is_refused(dsn: str, monkeypatch: pytest.Mo
         MigrationError, match=f"has schema {len(NUMBERS)}, this release knows {len(NUMBERS) - 1}"
     ):
         migrate(dsn)
+
+
+def test_the_doctor_does_not_send_a_newer_schema_to_the_migrations(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("INSERT INTO schema_migrations VALUES (9999, '9999_later.sql', '')")
+    (found,) = (one for one in examine(dsn) if one.what.startswith("schema 9999 of"))
+    assert (found.ok, found.advice.startswith("run a newer release")) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            "ALTER DATABASE {0} SET default_transaction_read_only = on",
+            r"\S+ takes no writes; it is a standby",
+        ),
+        (
+            "CREATE SCHEMA elsewhere; ALTER DATABASE {0} SET search_path = elsewhere",
+            "tables in the schema elsewhere, not in public; ALTER ROLE",
+        ),
+        (
+            "REVOKE CREATE ON DATABASE {0} FROM CURRENT_USER",
+            "may not make schemas in the database .* OWNER TO",
+        ),
+        (
+            "REVOKE CREATE ON SCHEMA public FROM pg_database_owner",
+            "or tables in its schema public; .* GRANT ALL",
+        ),
+    ],
+)
+def test_what_the_role_or_the_database_lacks_is_said(empty_dsn: str, change: str, said: str) -> None:
+    with psycopg.connect(empty_dsn, autocommit=True) as connection:
+        for statement in change.format(connection.info.dbname).split("; "):
+            connection.execute(statement)  # type: ignore[arg-type]
+    with pytest.raises(MigrationError, match=said):
+        migrate(empty_dsn)
+    assert any(re.search(said, f"{one.what}; {one.advice}") for one in examine(empty_dsn) if not one.ok)
+
+
+def test_a_database_that_cannot_hold_every_text_is_refused(server: TestServer) -> None:
+    """Guard: the doctor speaks UTF-8 with it; a server without an encoding would tell texts as bytes."""
+    name = f"mb_test_ascii_{os.getpid()}"
+    with psycopg.connect(server.admin_dsn, autocommit=True) as admin:
+        admin.execute(
+            f"CREATE DATABASE {name} OWNER {server.owner} TEMPLATE template0 ENCODING SQL_ASCII LOCALE 'C'"  # type: ignore[arg-type]
+        )
+        try:
+            dsn = at_database(server.service_dsn, name)
+            with pytest.raises(MigrationError, match=r"has the encoding SQL_ASCII, .* ENCODING 'UTF8'"):
+                migrate(dsn)
+            assert [one.what for one in examine(dsn) if one.what.endswith("b'on'")] == []
+        finally:
+            server._drop(name)
 
 
 def test_a_failing_migration_leaves_the_one_before(empty_dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
