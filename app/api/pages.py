@@ -14,12 +14,12 @@ from litestar.openapi.plugins import OpenAPIRenderPlugin
 
 PAGES = {"/": "index.html", "/dashboard": "dashboard.html"}
 _SCHEMA_PAGE = "schema.html"
-_OF_START = ("asks", "line")
+_OF_START = ("asks", "line", "meetings", "outbox", "talk", "texts", "written")
 _OF_DASHBOARD = ("charts", "scope", "tables", "texts")
 _SCRIPTS = (
     *("app.js", *(f"app_{part}.js" for part in _OF_START)),
     *("dashboard.js", *(f"dashboard_{part}.js" for part in _OF_DASHBOARD)),
-    "schema.js",
+    *("door.js", "schema.js"),
 )
 _SWAGGER_UI = {"swagger-ui-bundle.js": "javascripts", "swagger-ui.css": "stylesheets"}
 """Parts of Swagger UI, with their folders in the package that carries it."""

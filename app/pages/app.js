@@ -2,41 +2,28 @@
 // the portal's socket resumes every open task behind the last offset that was shown of it, the feed behind its cursor.
 import { Asks } from "./app_asks.js";
 import { Line } from "./app_line.js";
+import { Meetings } from "./app_meetings.js";
+import { Outbox } from "./app_outbox.js";
+import { Talk, keepEnd } from "./app_talk.js";
+import { filled, texts, writeTexts } from "./app_texts.js";
+import { door } from "./door.js";
 
-const TEXTS = {
-  en: {
-    language: "en", api: "API", dashboard: "Dashboard", new: "New conversation", placeholder: "Write a message…", send: "Send",
-    cancel: "Cancel", minutes: "The minutes", connected: "connected", lost: "connection lost, trying again…",
-    cancelled: "cancelled", askKey: "This service asks for an API key.", enter: "Enter",
-    wrongKey: "This key is not valid here.", unreachable: "The service cannot be reached.",
-    gone: "This conversation is gone, or was never there.", answer: "Answer", consent: "May this be done?",
-    approve: "Allow", refuse: "Refuse", deadline: "until {time}", unanswered: "nobody answered",
-    approved: "allowed", refused: "refused", expired: "nobody answered, so it was refused",
-  },
-  zh: {
-    language: "zh", api: "接口", dashboard: "仪表板", new: "新对话", placeholder: "输入消息…", send: "发送",
-    cancel: "取消", minutes: "会议纪要", connected: "已连接", lost: "连接已断开，正在重试…",
-    cancelled: "已取消", askKey: "此服务需要 API 密钥。", enter: "进入",
-    wrongKey: "该密钥在此无效。", unreachable: "无法连接到服务。",
-    gone: "该对话已不存在，或从未有过。", answer: "回答", consent: "是否允许执行？",
-    approve: "允许", refuse: "拒绝", deadline: "截止时间：{time}", unanswered: "无人回答",
-    approved: "已允许", refused: "已拒绝", expired: "无人回应，视为拒绝",
-  },
-};
-const LISTED = 50, MESSAGES = 200, TASKS = 200;
-const texts = TEXTS[navigator.language.startsWith("zh") ? "zh" : "en"];
+const LISTED = 200, MESSAGES = 200, TASKS = 200, RETRY_MS = 2_000;
 const $ = (id) => document.getElementById(id);
-const main = document.querySelector("main");
-document.documentElement.lang = texts.language;
-for (const node of document.querySelectorAll("[data-text]")) node.textContent = texts[node.dataset.text];
-for (const node of document.querySelectorAll("[data-placeholder]")) node.placeholder = texts[node.dataset.placeholder];
+writeTexts();
 
 let key = new URLSearchParams(location.search).get("api_key"); // one that was typed is gone with the page
 let conversation = null, portal = null, feed = null, cursor = null;
 let visit = 0; // counts conversations that were opened: what is answered to an earlier one is dropped
+let seen = 0; // up to this offset the messages were there when it was opened
 // `tasks`: up to which offset each was shown, of those that have not ended. `told`: messages that are there already.
-const tasks = new Map(), over = new Set(), drafts = new Map(), told = new Set();
-const asks = new Asks({ texts, show: append, send: (frame) => portal.send(frame) });
+// `own`: messages that were sent from here.
+const tasks = new Map(), over = new Set(), told = new Set(), own = new Set();
+const talk = new Talk($("messages")), meetings = new Meetings({ texts, talk });
+const asks = new Asks({
+  texts, show: (node) => talk.append(node), send: (frame) => portal.send(frame), answered: () => $("input").focus(),
+});
+const outbox = new Outbox((frame) => portal.send(frame));
 
 class Outdated extends Error {}
 
@@ -75,55 +62,36 @@ async function attempt(work) {
 }
 
 function askKey() {
-  if (!$("door").hidden) return;
+  if (door.isOpen) return;
+  outbox.again();
   leave(conversation);
   tell(key ? texts.wrongKey : "");
   key = null;
   history.replaceState(null, "", location.pathname + location.hash); // a key that is of no use
-  main.hidden = true;
-  $("door").hidden = false;
-  $("key").value = "";
-  $("key").focus();
-}
-
-function append(node) {
-  $("messages").append(node);
-  $("messages").scrollTop = $("messages").scrollHeight;
-}
-
-function show(kind, content, into = null) {
-  const last = $("messages").lastElementChild;
-  if (kind === "error" && last?.matches(".error") && last.textContent === content) return last;
-  const node = into ?? document.createElement("div");
-  node.className = ["user", "assistant", "error"].includes(kind) ? `message ${kind}` : "step";
-  node.textContent = content;
-  if (into) $("messages").scrollTop = $("messages").scrollHeight;
-  else append(node);
-  return node;
+  door.open();
 }
 
 function showStep(name, data, task) {
-  if (name === "token") {
-    const node = drafts.get(data.answer_id)?.node ?? show("assistant", "");
-    drafts.set(data.answer_id, { node, task });
-    show("assistant", (data.reset ? "" : node.textContent) + data.content, node);
-  } else if (name === "final_answer" || (name === "step" && data.kind === "interrupted")) {
-    dropDrafts(task);
-    if (!told.has(data.message_id)) show("assistant", data.content);
+  if (name === "token") talk.draft(data.answer_id, task, data);
+  else if (name === "final_answer" || (name === "step" && data.kind === "interrupted")) {
+    talk.dropAll(task);
+    if (!told.has(data.message_id)) talk.show("assistant", data.content);
   } else if (name === "thinking" && !data.partial) {
-    dropDrafts(task); // what came live was no answer
-    show("step", data.content);
-  } else if (name === "tool_call") show("step", `${data.name}(${JSON.stringify(data.arguments)})`);
-  else if (name === "tool_result") show("step", `→ ${data.content}`);
-  else asks.take(name, data, task);
+    talk.dropAll(task); // what came live was no answer
+    talk.show("step", data.content);
+  } else if (name === "tool_call") talk.show("step", `${data.name}(${JSON.stringify(data.arguments)})`);
+  else if (name === "tool_result") talk.show("step", `→ ${data.content}`);
+  else {
+    asks.take(name, data, task);
+    meetings.take(name, data, task);
+    if (name === "ask_human") answerNext();
+  }
 }
 
-function dropDrafts(task) {
-  for (const [id, draft] of drafts) {
-    if (draft.task !== task) continue;
-    draft.node.remove();
-    drafts.delete(id);
-  }
+// Who waits to write on writes the answer: typed below, it would be a message that waits behind the question.
+function answerNext() {
+  const { activeElement } = document;
+  if (activeElement === $("input") && !activeElement.value) $("messages").querySelector(".ask textarea")?.focus();
 }
 
 function began(task, offset) {
@@ -134,7 +102,7 @@ function began(task, offset) {
 function ended(task) {
   tasks.delete(task);
   over.add(task);
-  for (const [id, draft] of drafts) if (draft.task === task) drafts.delete(id);
+  talk.end(task);
   asks.end(task);
   $("cancel").hidden = tasks.size === 0;
   refreshList();
@@ -144,15 +112,25 @@ function ended(task) {
 function openPortal() {
   portal = new Line({
     address: () => "/api/v1/portal/ws", key: () => key, opened: resume, received: receive, refused: askKey,
-    accepted: () => { $("state").textContent = texts.connected; },
-    lost: () => { $("state").textContent = texts.lost; },
+    accepted: () => {
+      $("state").textContent = texts.connected;
+      $("cancel").disabled = false;
+    },
+    lost: () => {
+      $("state").textContent = texts.lost;
+      $("cancel").disabled = true;
+      outbox.again();
+    },
   });
+}
+
+function follow(task) {
+  portal.send({ type: "resume", task_id: task, conversation_id: conversation, after: tasks.get(task) });
 }
 
 function resume() {
   asks.ready();
-  const follow = (task) =>
-    portal.send({ type: "resume", task_id: task, conversation_id: conversation, after: tasks.get(task) });
+  outbox.flush(conversation);
   for (const task of tasks.keys()) follow(task);
   if (conversation === null) return;
   attempt(async () => { // begun meanwhile, here or elsewhere
@@ -168,12 +146,14 @@ function resume() {
 async function openTasks(id) {
   const query = new URLSearchParams({ conversation_id: id, status: "pending,running,waiting", limit: TASKS });
   const { tasks: found } = await ask(`tasks?${query}`);
-  return found.filter(({ run }) => !run.parent && run.mode !== "operation").map((one) => one.task_id).reverse();
+  return found.filter(({ run }) => isOfPerson(run)).map((one) => one.task_id).reverse();
 }
+
+const isOfPerson = ({ parent, mode }) => !parent && mode !== "operation";
 
 function receive(frame) {
   const task = frame.task_id ?? frame.data?.task_id;
-  if (frame.offset && frame.offset <= tasks.get(task)) return; // shown before
+  if (over.has(task) || (frame.offset && frame.offset <= tasks.get(task))) return; // shown before
   if (frame.type === "routing") began(task, frame.offset ?? 0);
   else if (frame.offset && tasks.has(task)) tasks.set(task, frame.offset);
   if (frame.type === "connected" && conversation === null) {
@@ -181,16 +161,29 @@ function receive(frame) {
     keepAddress();
     openFeed();
     refreshList();
+    outbox.flush(conversation);
   } else if (frame.type === "step") showStep(frame.data.event_type.replace("turn.", ""), frame.data.data, task);
   else if (frame.type === "result") {
     const { status, message } = frame.data;
-    if (status) show("step", texts[status] ?? message);
+    if (status) talk.show("step", texts[status] ?? message);
     ended(task);
   } else if (frame.type === "error") {
-    show("error", frame.data.message);
+    talk.show("error", frame.data.message);
     if (tasks.has(task)) ended(task);
-    else asks.ready();
-  }
+    else if (!task) refused();
+  } else if (frame.data) meetings.take(frame.type, frame.data, task);
+}
+
+// Something that was sent was not taken: it can be sent again.
+function refused() {
+  asks.ready();
+  const message = outbox.refused();
+  if (message !== null) putBack([message]);
+  outbox.flush(conversation);
+}
+
+function putBack(messages) {
+  $("input").value = [...messages, $("input").value].filter(Boolean).join("\n");
 }
 
 function openFeed() {
@@ -199,11 +192,13 @@ function openFeed() {
     address: () => (cursor ? `${path}?${new URLSearchParams({ after: cursor })}` : path),
     key: () => key, refused: askKey,
     received: (frame) => {
-      if (frame.answer === "cannot") {
-        cursor = null; // of another log: from the beginning
-        $("events").replaceChildren();
-      } else if (frame.cursor) $("cursor").textContent = cursor = frame.cursor;
-      for (const event of frame.events ?? []) showEvent(event);
+      if (frame.answer === "cannot") { // another log
+        outbox.again();
+        return open(conversation);
+      }
+      if (frame.cursor) $("cursor").textContent = cursor = frame.cursor;
+      if (frame.events) keepEnd($("minutes"), () => frame.events.forEach(showEvent));
+      for (const event of frame.events ?? []) hear(event);
     },
   });
 }
@@ -220,18 +215,34 @@ function showEvent({ offset, type, payload }) {
   const body = document.createElement("span");
   body.append(cell("type", type), cell("about", JSON.stringify(about).slice(0, 160)));
   item.append(cell("offset", offset), body);
-  $("minutes").scrollTop = $("minutes").scrollHeight;
+}
+
+// What was said since, here or elsewhere.
+function hear({ offset, type, payload, task_id: task }) {
+  if (offset <= seen) return;
+  if (type === "conversation.deleted") open(null, texts.gone);
+  else if (type === "message.received") {
+    if (outbox.taken(payload.client_message_id)) own.add(payload.message_id);
+    else talk.show("user", payload.content);
+  } else if (type === "run.requested" && isOfPerson(payload) && !tasks.has(task) && !over.has(task)) {
+    began(task, 0);
+    if (!own.has(payload.message_id)) follow(task);
+  }
 }
 
 const refreshList = () => attempt(async () => {
   const found = await ask(`portal/conversations?limit=${LISTED}`);
+  const focused = $("list").contains(document.activeElement) ? document.activeElement.dataset.id : null;
   $("list").replaceChildren(...found.map(({ id, title }) => {
     const item = document.createElement("li"), button = item.appendChild(document.createElement("button"));
     button.textContent = title;
+    button.dataset.id = id;
     if (id === conversation) button.setAttribute("aria-current", "true");
     button.onclick = () => open(id);
     return item;
   }));
+  if (found.length === LISTED) $("list").append(Object.assign(document.createElement("li"), { textContent: texts.someListed }));
+  [...$("list").querySelectorAll("button")].find((button) => button.dataset.id === focused)?.focus();
 });
 
 // Nothing of a conversation is left on the page, and nothing more comes of it; its tasks go on.
@@ -239,11 +250,13 @@ function leave(id) {
   visit += 1;
   portal?.close();
   feed?.close();
-  for (const known of [tasks, over, drafts, told, asks]) known.clear();
+  putBack(outbox.clear());
+  for (const known of [tasks, over, told, own, asks, talk]) known.clear();
   conversation = id;
   cursor = null;
+  seen = 0;
   $("state").textContent = "";
-  $("messages").replaceChildren();
+  $("messages").dataset.hint = id === null ? texts.hint : "";
   $("events").replaceChildren();
   $("cursor").textContent = "";
   $("cancel").hidden = true;
@@ -260,7 +273,7 @@ function keepAddress() {
 async function open(id, notice = "") {
   const mine = leave(id);
   keepAddress();
-  if (notice) show("error", notice);
+  if (notice) talk.show("error", notice);
   refreshList();
   if (id !== null) {
     try {
@@ -268,7 +281,9 @@ async function open(id, notice = "") {
     } catch (error) {
       if (error instanceof Outdated) return;
       if (error.status === 404 || error.status === 400) return open(null, texts.gone);
-      show("error", error.message);
+      talk.show("error", error.message);
+      setTimeout(() => mine === visit && open(id), RETRY_MS);
+      return;
     }
     if (mine !== visit) return;
     openFeed();
@@ -281,20 +296,31 @@ async function showPast(id) {
   const found = await openTasks(id);
   const { messages, offset } = await ask(`portal/conversations/${encodeURIComponent(id)}?limit=${MESSAGES}`);
   const answered = new Set();
+  seen = offset;
+  if (messages.length === MESSAGES) talk.show("step", filled(texts.someShown, { count: MESSAGES }));
   for (const message of messages) {
-    const { metadata } = message;
     told.add(message.id);
-    if (message.role === "assistant" && !message.message_type) answered.add(metadata.task_id);
-    if (message.thinking) show("step", message.thinking);
-    for (const call of message.tool_calls ?? []) {
-      show("step", `${call.name}(${call.arguments})`);
-      if (call.result) show("step", `→ ${call.result}`);
-    }
-    for (const { name, data } of metadata.steps ?? []) asks.take(name, data, metadata.task_id);
-    asks.clear();
-    show(metadata.status === "failed" ? "error" : message.role, message.content);
+    if (message.role === "assistant") answered.add(message.metadata.task_id);
+    showMessage(message);
   }
   for (const task of found) began(task, answered.has(task) ? offset : 0);
+}
+
+function showMessage({ role, content, metadata, thinking, tool_calls: calls = [], message_type: type, ...message }) {
+  const task = metadata.task_id;
+  if (type === "board_started") return meetings.take(type, message.board_started, task);
+  if (type === "board_summary") return meetings.summary(message.expert_name, { content, round: message.board_round });
+  if (thinking) talk.show("step", thinking);
+  for (const call of calls) {
+    talk.show("step", `${call.name}(${call.arguments})`);
+    if (call.result) talk.show("step", `→ ${call.result}`);
+  }
+  for (const { name, data } of metadata.steps ?? []) {
+    asks.take(name, data, task);
+    meetings.take(name, data, task, true);
+  }
+  asks.clear();
+  if (content) talk.show(metadata.status === "failed" ? "error" : role, content, message.expert_name);
 }
 
 function fromAddress() {
@@ -307,25 +333,24 @@ function fromAddress() {
 
 function enter() {
   $("dashboard").search = key ? new URLSearchParams({ api_key: key }) : "";
-  $("door").hidden = true;
-  main.hidden = false;
+  door.close();
 }
 
-$("door").onsubmit = (event) => {
-  event.preventDefault();
-  key = $("key").value.trim();
-  $("key").value = "";
+door.entered((entered) => {
+  key = entered;
   tell("");
   enter();
   open(conversation);
-};
+});
 $("form").onsubmit = (event) => {
   event.preventDefault();
   const message = $("input").value.trim();
-  if (!message || !portal.isOpen) return;
-  show("user", message);
-  portal.send({ type: "chat", message, ...(conversation === null ? {} : { conversation_id: conversation }) });
+  if (!message) return;
   $("input").value = "";
+  const node = talk.showOwn(message);
+  node.dataset.pending = texts.pending;
+  outbox.add(message, node);
+  if (portal?.isOpen) outbox.flush(conversation);
 };
 $("input").onkeydown = (event) => {
   if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); $("form").requestSubmit(); }

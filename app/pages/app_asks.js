@@ -1,13 +1,14 @@
 // What runs ask of people, as cards: a question with a field, a call that needs consent with two buttons. A card goes
 // when the log says that it was answered, by whomever, or that it is too late; what came of it stays as a line.
 export class Asks {
-  #cards = new Map(); #texts; #show; #send;
+  #cards = new Map(); #texts; #show; #send; #answered;
 
-  // `show` puts a node where the conversation is, `send` sends a frame.
-  constructor({ texts, show, send }) {
+  // `show` puts a node where the conversation is, `send` sends a frame, `answered` is called when somebody has written.
+  constructor({ texts, show, send, answered }) {
     this.#texts = texts;
     this.#show = show;
     this.#send = send;
+    this.#answered = answered;
   }
 
   // A step of the task, where it is about a question or a consent.
@@ -45,7 +46,9 @@ export class Asks {
     form.onsubmit = (event) => {
       event.preventDefault();
       const content = field.value.trim();
-      if (content) this.#answer(request_id, { type: "reply", request_id, content });
+      if (!content) return;
+      this.#answer(request_id, { type: "reply", request_id, content });
+      this.#answered();
     };
     field.onkeydown = (event) => {
       if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); form.requestSubmit(); }

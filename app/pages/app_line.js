@@ -1,7 +1,7 @@
 // A socket that comes back: after a second, then later and later, at most after half a minute. Only a key that is not
 // taken ends it. The key goes in the first frame, never in an address.
 const PING_MS = 30_000, RETRY_MS = 1_000, RETRY_MS_MAX = 30_000;
-const PING = '{"type":"ping"}', UNAUTHORIZED = 4001;
+const PING = '{"type":"ping"}', UNAUTHORIZED = 4001, REFUSED = 1008;
 
 export class Line {
   #how; #socket = null; #ended = false; #retryMs = RETRY_MS;
@@ -51,7 +51,10 @@ export class Line {
         return how.refused();
       }
       how.lost?.();
-      setTimeout(() => this.#ended || this.#open(), this.#retryMs * (0.5 + Math.random()));
+      const again = () => this.#ended || this.#open();
+      // One of more sockets than a user may have. A page that nobody sees would take one from another page, and so on.
+      if (code === REFUSED && document.hidden) return document.addEventListener("visibilitychange", again, { once: true });
+      setTimeout(again, this.#retryMs * (0.5 + Math.random()));
       this.#retryMs = Math.min(RETRY_MS_MAX, this.#retryMs * 2);
     };
   }

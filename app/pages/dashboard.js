@@ -8,6 +8,7 @@ import {
 import {
   count, currentLanguage, currentZone, dateAndClock, money, speak, text, writeTexts,
 } from "./dashboard_texts.js";
+import { door } from "./door.js";
 
 const PAGE = 25, PAGES_MISSED_MAX = 8;
 const METRICS_MS = 2_000, PITFALLS_MS = 15_000, EXPERIENCES_MS = 500, TYPING_MS = 300;
@@ -321,7 +322,7 @@ function loadAll() {
 }
 
 function askKey() {
-  if (main.hidden && !$("door").hidden) return;
+  if (door.isOpen) return;
   const old = socket;
   socket = null;
   old?.close();
@@ -329,10 +330,7 @@ function askKey() {
   tellTrouble("key", key ? text("wrongKey") : "");
   $("state").textContent = "";
   key = null;
-  main.hidden = true;
-  $("door").hidden = false;
-  $("key").value = "";
-  $("key").focus();
+  door.open();
 }
 
 function enter() {
@@ -340,21 +338,18 @@ function enter() {
   visit += 1;
   awaited = new Set(["metrics", "pitfalls", "experiences"]);
   main.setAttribute("aria-busy", "true");
-  $("door").hidden = true;
-  main.hidden = false;
+  door.close();
   openSocket();
   loadAll();
 }
 
-$("door").onsubmit = (event) => {
-  event.preventDefault();
-  key = $("key").value.trim();
-  $("key").value = "";
+door.entered((entered) => {
+  key = entered;
   tellTrouble("key", "");
   cursor = metrics = pitfalls = null;
   forgetList();
   enter();
-};
+});
 $("filter").onsubmit = (event) => event.preventDefault();
 $("outcome").onchange = listAnew;
 let typing = 0;

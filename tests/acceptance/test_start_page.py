@@ -39,14 +39,17 @@ async def test_the_page_of_the_calls_asks_nobody_else(service: Service, client: 
 
 def test_the_start_page_says_everything_in_english_and_chinese() -> None:
     """The same texts with the same gaps; all that page and scripts name are there, and none is left over."""
-    script, asks = source("app.js"), source("app_asks.js")
+    scripts = [source(path.name) for path in files("app.pages").iterdir() if path.name.startswith("app_")]
     english, chinese = (
         {key: set(re.findall(r"\{(\w+)\}", said)) for key, said in re.findall(r'(\w+): "([^"]*)"', part)}
-        for part in re.findall(r"^  (?:en|zh): \{$(.*?)^  \},$", script, re.DOTALL | re.MULTILINE)
+        for part in re.findall(
+            r"^  (?:en|zh): \{$(.*?)^  \},$", source("app_texts.js"), re.DOTALL | re.MULTILINE
+        )
     )
     assert english == chinese
-    named = set(re.findall(r'data-(?:text|placeholder)="(\w+)"', source("index.html")))
-    named |= set(re.findall(r"\btexts\.(\w+)", script)) | set(re.findall(r"\btexts\.(\w+)", asks))
-    named |= set(re.findall(r"#texts\.(\w+)", asks))
+    named = set(re.findall(r'data-(?:text|placeholder|label)="(\w+)"', source("index.html")))
+    named |= set(re.findall(r'dataset\.text = "(\w+)"', source("door.js")))
+    for script in (source("app.js"), *scripts):
+        named |= set(re.findall(r"\btexts\.(\w+)", script)) | set(re.findall(r'\bline\("(\w+)"', script))
     by_status = {"cancelled"}
     assert named | by_status == set(english)

@@ -115,14 +115,17 @@ class Tab:
 
     async def begin(self) -> None:
         """A tab of its own, in a context of its own: no cookies, no storage of others."""
-        context = (await self.call("Target.createBrowserContext"))["browserContextId"]
-        target = (await self.call("Target.createTarget", url="about:blank", browserContextId=context))[
-            "targetId"
-        ]
-        attached = await self.call("Target.attachToTarget", targetId=target, flatten=True)
+        context = self._context = (await self.call("Target.createBrowserContext"))["browserContextId"]
+        created = await self.call("Target.createTarget", url="about:blank", browserContextId=context)
+        attached = await self.call("Target.attachToTarget", targetId=created["targetId"], flatten=True)
         self._session = attached["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             await self.call(f"{domain}.enable")
+
+    async def end(self) -> None:
+        """The page is gone, and its sockets with it: a user may have few."""
+        self._session = None
+        await self.call("Target.disposeBrowserContext", browserContextId=self._context)
 
     async def call(self, method: str, **parameters: Any) -> dict[str, Any]:
         """The result of a command of the protocol. Raises `AssertionError` with what the browser says."""
@@ -223,6 +226,7 @@ async def opened_tab(devtools: str) -> AsyncIterator[Tab]:
         try:
             await tab.begin()
             yield tab
+            await tab.end()
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)

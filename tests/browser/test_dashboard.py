@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from tests.browser.chromium import Tab, installed
+from tests.browser.contrast import faint_texts
 from tests.browser.dashboard import ROWS, SHOWN, figure, past, shown
 from tests.browser.way import way_to
 from tests.support.databases import TestServer
@@ -252,13 +253,17 @@ async def test_it_speaks_chinese_and_english_and_is_dark_where_the_system_is(
     await shown(tab, service)
     assert await tab.run("document.documentElement.lang") == "en", "it is remembered"
     light = await tab.run(COLOURS)
+    assert await faint_texts(tab) == []
     await tab.look(dark=True)
     dark = await tab.run(COLOURS)
+    assert await faint_texts(tab) == []
     assert sum(light[0]) > sum(light[1]), "dark on light"
     assert sum(dark[0]) < sum(dark[1]), "light on dark"
     await tab.look(width=400)
     wide = await tab.run("document.documentElement.scrollWidth")
     assert wide <= 400, "tables scroll in themselves, the page does not"
+    await tab.open(service.url)
+    await tab.until("document.querySelector('#state').textContent === 'connected'")
 
 
 COLOURS = """['Canvas', 'CanvasText'].map((name) => {
