@@ -30,6 +30,7 @@ from app.database.embedded import EmbeddedPostgres, EmbeddedPostgresError, runni
 from app.database.migrate import MigrationError, migrate
 from app.settings import LOOPBACK, Settings, SettingsError, load
 from app.telemetry import configure_logs, drop_echoes
+from projections.building import SwapBlocked
 
 PROGRAM = "minutebook"
 
@@ -180,7 +181,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         sys.exit(130)
-    except (SettingsError, MigrationError, EmbeddedPostgresError) as error:
+    except (SettingsError, MigrationError, EmbeddedPostgresError, SwapBlocked) as error:
         problem(str(error))
         sys.exit(2)
     except psycopg.OperationalError as error:

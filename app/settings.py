@@ -30,30 +30,21 @@ _CUSTOMARY = {
 _EXAMPLES = {
     "database_url": "postgresql://minutebook:secret@db:5432/minutebook",
     "data_dir": "/var/lib/minutebook",
-    "host": "127.0.0.1",
-    "port": "8765",
     "locale": "zh",
     "model": "openai:gpt-4o-mini",
     "api_keys": '[{"key": "a long random string", "user": "ana", "role": "member"}]',
-    "jwt_secret": "at least 32 random bytes",
+    "openai_api_key": "sk-…",
+    "openai_base_url": "https://llm.example.com/v1",
+    "anthropic_api_key": "sk-ant-…",
+    "system_prompt": "You are a careful analyst.",
+    "jwt_secret": "the output of openssl rand -base64 48",
     "jwt_jwks_url": "https://login.example.com/.well-known/jwks.json",
     "jwt_jwks_file": "/etc/minutebook/jwks.json",
     "jwt_issuer": "https://login.example.com/",
     "jwt_audience": "minutebook",
-    "jwt_role_claim": "role",
-    "jwt_department_claim": "department",
-    "heartbeat_seconds": "120",
-    "task_heartbeat_seconds": "60",
-    "sockets_per_user": "16",
-    "socket_frames_per_second": "20",
-    "auth_seconds": "10",
     "allowed_origins": '["https://chat.example.com"]',
-    "drain_seconds": "10",
     "check_every_hours": "24",
     "otel_endpoint": "http://127.0.0.1:4318",
-    "run_timeout_seconds": "300",
-    "max_steps": "8",
-    "log_level": "info",
     "busy": "steer",
     "model_recovery": "openai:gpt-4o-mini",
     "model_emergency": "local",
@@ -63,24 +54,10 @@ _EXAMPLES = {
     "experts_dir": "/etc/minutebook/experts",
     "default_board": '["moderator", "strategist", "engineer"]',
     "default_team": '["product-manager", "engineer", "writer"]',
-    "board_rounds": "5",
-    "meeting_timeout_seconds": "1800",
     "phases": '[{"name": "explore", "tools": ["search"], "instruction": "Look around first."}]',
     "mcp_servers": '[{"name": "files", "command": "mcp-server-files", "args": ["/srv/files"]}]',
 }
-_JSON = frozenset(
-    {
-        "api_keys",
-        "model_prices",
-        "skills_dirs",
-        "phases",
-        "mcp_servers",
-        "default_board",
-        "default_team",
-        "allowed_origins",
-    }
-)
-"""Settings whose environment variable holds JSON."""
+"""Where the default is none, or says too little."""
 _HIDDEN = ("key", "secret", "database_url", "mcp_servers")
 """Parts of the names of settings whose values are shown nowhere."""
 
@@ -217,6 +194,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return not self.api_keys and not self.takes_tokens
 
 
+_FIELDS = {field.name: field for field in msgspec.structs.fields(Settings)}
+
+
 def load(environment: Mapping[str, str], *, file: Path | None = None) -> Settings:
     """Raises `SettingsError`. Without `file`, `MINUTEBOOK_CONFIG`, else `minutebook.toml` of this folder, is read."""
     values = _from_file(file, environment)
@@ -232,17 +212,15 @@ def load(environment: Mapping[str, str], *, file: Path | None = None) -> Setting
 
 def check(values: Mapping[str, Any]) -> Settings:
     """The settings of these values, each named in the error where it is wrong. Raises `SettingsError`."""
-    known = {field.name: field for field in msgspec.structs.fields(Settings)}
     for name, value in values.items():
-        if name not in known:
-            raise SettingsError(f"unknown setting {name!r}; known are: {', '.join(known)}")
+        if name not in _FIELDS:
+            raise SettingsError(f"unknown setting {name!r}; known are: {', '.join(_FIELDS)}")
         try:
-            msgspec.convert(value, known[name].type, strict=False)
+            msgspec.convert(value, _FIELDS[name].type, strict=False)
         except msgspec.ValidationError as error:
             shown = "(hidden)" if any(part in name for part in _HIDDEN) else repr(value)
-            example = _EXAMPLES.get(name, "")
             raise SettingsError(
-                f"setting {name!r} is {shown}: {error}" + (f"; an example: {example}" if example else "")
+                f"setting {name!r} is {shown}: {error}; an example: {_example(name)}"
             ) from None
     settings = msgspec.convert(values, Settings, strict=False)
     for number, key in enumerate(settings.api_keys, start=1):
@@ -316,12 +294,21 @@ def _from_file(file: Path | None, environment: Mapping[str, str]) -> dict[str, A
         raise SettingsError(f"the settings file {path} is not valid TOML: {error}") from error
 
 
+def _example(name: str) -> str:
+    """A value that the setting takes, as it is written in the environment."""
+    if name in _EXAMPLES:
+        return _EXAMPLES[name]
+    default = _FIELDS[name].default
+    return default if isinstance(default, str) else msgspec.json.encode(default).decode()
+
+
 def _parsed(name: str, value: str) -> Any:
-    if name not in _JSON:
+    """Of a list, the environment holds the JSON."""
+    if name not in _FIELDS or not isinstance(_FIELDS[name].default, tuple):
         return value
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
         raise SettingsError(
-            f"setting {name!r} is not valid JSON: {error}; an example: {_EXAMPLES[name]}"
+            f"setting {name!r} is not valid JSON: {error}; an example: {_example(name)}"
         ) from None

@@ -30,6 +30,13 @@ _LOCK = b"SELECT pg_advisory_lock(hashtextextended($1, 0))"
 _CHECKPOINTS: LiteralString = (
     "CREATE TABLE {}.projection_checkpoints (LIKE projection_checkpoints INCLUDING ALL)"
 )
+_HOLDERS = b"""
+SELECT DISTINCT ON (a.pid) a.pid, a.application_name, extract(epoch FROM clock_timestamp() - a.xact_start)::int
+FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+WHERE l.granted AND a.pid <> pg_backend_pid() AND a.datname = current_database() AND l.database = a.datid AND (
+    l.relation IN (SELECT to_regclass('public.' || name) FROM unnest($1::text[]) name)
+    OR l.relation = 'projection_checkpoints'::regclass AND l.mode <> 'AccessShareLock')
+"""
 _SWAP_LIMITS = b"SET LOCAL lock_timeout = '2s'; SET LOCAL idle_in_transaction_session_timeout = '60s'"
 _TAKE_OVER: LiteralString = """
 INSERT INTO public.projection_checkpoints (name, partition, version, position, problem)
@@ -48,6 +55,17 @@ class BuildSuperseded(Exception):
 
     def __init__(self, name: str, version: int, found: int) -> None:
         super().__init__(f"{name}: version {version} was built, but the table has version {found} by now")
+
+
+class SwapBlocked(psycopg.OperationalError):
+    """What was built could not take its place: for a minute somebody has been reading the old tables, or writing."""
+
+    def __init__(self, names: Sequence[str], holders: Sequence[str]) -> None:
+        super().__init__(
+            f"{', '.join(names)}: built, but not put in place of what is live, which is locked by "
+            f"{', '.join(holders) or 'somebody who has just let go'}; wait for the end of that, or end it with SELECT "
+            "pg_terminate_backend(…), and start again"
+        )
 
 
 class Beside(msgspec.Struct, frozen=True):
@@ -88,16 +106,29 @@ def beside(dsn: str, schema: str = BUILDING) -> Generator[Beside]:
 def swap(dsn: str, built: Sequence[Built], place: Beside, advance: Callable[[], object]) -> None:
     """Put what was built in the place of what is live. `advance` folds it to the end of the log once more.
 
-    Tried again while somebody reads an old table for long. Raises `BuildSuperseded`, `psycopg.Error`, and what
-    `advance` raises; then nothing has changed.
+    Tried again for a minute while somebody reads an old table for long. Raises `BuildSuperseded`, `SwapBlocked`,
+    `psycopg.Error`, and what `advance` raises; then nothing has changed.
     """
+    holders: list[str] = []
     for attempt in range(SWAP_ATTEMPTS):
         try:
             _swap(dsn, built, place, advance)
             return
         except psycopg.errors.LockNotAvailable:
-            logger.info("projection_swap_waits", attempt=attempt)
-    _swap(dsn, built, place, advance)
+            holders = _holders(dsn, [table for one in built for table in one.tables])
+            logger.info("projection_swap_waits", attempt=attempt, holders=holders)
+    raise SwapBlocked([one.name for one in built], holders)
+
+
+def _holders(dsn: str, tables: Sequence[str]) -> list[str]:
+    """Who keeps these tables, or the checkpoints, from being swapped, and for how many seconds (of another role's
+    backends the server does not say it)."""
+    with connect(dsn) as connection:
+        found = connection.execute(_HOLDERS, (list(tables),)).fetchall()
+    return [
+        f"backend {pid} ({name or 'without a name'}{'' if seconds is None else f', for {seconds} s'})"
+        for pid, name, seconds in found
+    ]
 
 
 def _swap(dsn: str, built: Sequence[Built], place: Beside, advance: Callable[[], object]) -> None:

@@ -26,6 +26,7 @@ from app.core.envelope import Recorded
 from app.core.events import (
     ConversationDeleted,
     Event,
+    MeetingNote,
     MessageAdded,
     MessageAnswered,
     MessageImported,
@@ -55,7 +56,6 @@ from projections.transcript_cards import (
 )
 from projections.transcript_meetings import (
     Childlike,
-    Noted,
     Said,
     member,
     message_key,
@@ -172,7 +172,7 @@ def _going_on(row: Card, recorded: Recorded, event: Event) -> Card:
         return worked(row, recorded, event)
     if isinstance(event, Shown):
         return with_step(row, recorded, step_of(event))
-    if isinstance(event, Noted):
+    if isinstance(event, MeetingNote):
         return noted(row, recorded, event)
     return of_children(row, recorded, event) if isinstance(event, Childlike) else row
 
@@ -275,8 +275,7 @@ PROJECTION = Projection(
         RunMerged,
         *get_args(Working),
         *get_args(Shown),
-        *get_args(Said),
-        *get_args(Noted),
+        *get_args(MeetingNote),
         *get_args(Childlike),
     ),
     key_of=key_of,

@@ -22,47 +22,17 @@ from app.core.events import (
     BoardStarted,
     ChildAnswered,
     ChildStarted,
-    ContractDefined,
-    ExpertSilent,
     ExpertSpoke,
-    InterventionMinuted,
-    NoticeGiven,
-    PhaseCompleted,
-    PhaseFailed,
-    PhaseStarted,
-    PlanUpdated,
-    Replanned,
-    ResultReviewed,
-    RiskFlagged,
+    MeetingNote,
     RoundSummarized,
     RunRequested,
-    TeamDissolved,
     TeamFormed,
-    TeamSynthesized,
 )
 from app.core.meeting_cards import cast_of, meeting_card
 from projections.transcript_cards import Card, Metadata, changed, with_step
 
 Said = BoardStarted | ExpertSpoke | RoundSummarized
-"""Events that are messages of their own."""
-Noted = (
-    ExpertSilent
-    | InterventionMinuted
-    | BoardConcluded
-    | TeamFormed
-    | PlanUpdated
-    | PhaseStarted
-    | PhaseCompleted
-    | PhaseFailed
-    | Replanned
-    | ContractDefined
-    | NoticeGiven
-    | ResultReviewed
-    | RiskFlagged
-    | TeamSynthesized
-    | TeamDissolved
-)
-"""Events that change the card of the board's or team's answer."""
+"""Notes of meetings that are messages of their own; the others change the card of the board's or team's answer."""
 Childlike = ChildStarted | ChildAnswered
 
 
@@ -101,7 +71,7 @@ def _of(event: Said, recorded: Recorded) -> tuple[str, dict[str, Any]]:
             assert_never(never)
 
 
-def noted(row: Card, recorded: Recorded, event: Noted) -> Card:
+def noted(row: Card, recorded: Recorded, event: MeetingNote) -> Card:
     """The board's or team's card with this note."""
     fields: dict[str, Any] = {}
     if isinstance(event, TeamFormed):

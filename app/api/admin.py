@@ -17,10 +17,11 @@ from app.api.admin_wire import (
     UserPatch,
     Users,
 )
+from app.api.problems import problems
 from app.api.security import ADMINISTRATION
 from app.api.services import Services
 from app.auth import decisions
-from app.auth.decisions import Refusal, UserChange, known_user
+from app.auth.decisions import UserChange, known_user
 from app.auth.directory import Department, User
 from app.auth.principal import ID_CHARS_MAX, Principal
 from app.core.admin_events import QuotaPeriod, QuotaSet, QuotaSubject, QuotaType
@@ -47,7 +48,7 @@ async def read_user(services: Services, principal: Principal, user_id: str) -> U
     return known_user(await services.administration.read(), user_id)
 
 
-@post("/users", summary="Add a user")
+@post("/users", responses=problems(404, 409), summary="Add a user")
 async def add_user(services: Services, principal: Principal, data: NewUser) -> User:
     directory = await services.administration.change(
         lambda directory: decisions.add_user(
@@ -86,7 +87,7 @@ async def read_department(services: Services, principal: Principal, department_i
     return decisions.known_department(await services.administration.read(), department_id)
 
 
-@post("/departments", summary="Add a department")
+@post("/departments", responses=problems(409), summary="Add a department")
 async def add_department(services: Services, principal: Principal, data: NewDepartment) -> Department:
     directory = await services.administration.change(
         lambda directory: decisions.add_department(directory, data.department_id, data.name),
@@ -134,7 +135,7 @@ async def list_quotas(
     return Quotas(*wire.page_of(quotas, wire.quota_name, limit=limit, cursor=cursor))
 
 
-@put("/quotas", summary="Set a quota")
+@put("/quotas", responses=problems(404), summary="Set a quota")
 async def set_quota(services: Services, principal: Principal, data: Quota) -> Quota:
     quota = QuotaSet(data.subject, data.subject_id, data.quota_type, data.period, data.limit)
     await services.administration.change(
@@ -179,7 +180,6 @@ admin_router = Router(
         set_quota,
         remove_quota,
     ],
-    exception_handlers={Refusal: wire.handle_refusal},
     opt={ADMINISTRATION: True},
     tags=["administration"],
 )

@@ -2,18 +2,15 @@
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, TypeVar
 
 import msgspec
-from litestar import MediaType, Request, Response
 from msgspec import UNSET, Meta, UnsetType
 
-from app.api.errors import shortened
-from app.auth.decisions import LIMIT_MAX, NAME_CHARS_MAX, Refusal
+from app.auth.decisions import LIMIT_MAX, NAME_CHARS_MAX
 from app.auth.directory import ApiKey, Department, User
 from app.auth.principal import ID_CHARS_MAX, ID_PATTERN, Role, Scope
 from app.core.admin_events import QuotaPeriod, QuotaSet, QuotaSubject, QuotaType
-from app.core.texts import Locale
 from projections import page_cursors
 from projections.page_cursors import InvalidPageCursor
 
@@ -194,11 +191,3 @@ def shown_quota(quota: QuotaSet) -> Quota:
 def quota_name(quota: Quota) -> str:
     """That by which its page ends."""
     return f"{quota.subject}/{quota.subject_id}/{quota.quota_type}/{quota.period}"
-
-
-def handle_refusal(request: Request[Any, Any, Any], error: Refusal) -> Response[Any]:
-    """A refused change is answered with its status and one sentence."""
-    locale: Locale = request.app.state["locale"]
-    detail = shortened(error.sentence(locale))
-    body = msgspec.json.encode({"status_code": error.status, "detail": detail})
-    return Response(body, status_code=error.status, media_type=MediaType.JSON)

@@ -6,7 +6,6 @@ from typing import NamedTuple
 import msgspec
 
 from app.core.texts import Locale
-from app.runs.modes import MODES
 from app.skills.names import Tools
 from app.skills.skill import Skill
 
@@ -63,7 +62,7 @@ def capabilities(
     """All eight, in their fixed order. `skills` and `tools` (names) are those of the deployment."""
     works = {
         "chat": True,
-        "workflow": "plan_exec" in MODES,
+        "workflow": True,
         "knowledge": not KNOWLEDGE_TOOLS.isdisjoint(tools),
         "skills": bool(skills),
         "terminal": "shell" in tools,

@@ -9,12 +9,14 @@ from litestar import Response, Router, delete, get, patch, post
 from litestar.params import Parameter
 
 from app.api.portal import caught_up
+from app.api.problems import problems
 from app.api.services import Services
 from app.api.session_access import find_session, sessions_of
 from app.api.session_messages import add_openai_messages, read_messages, read_openai_messages, send_message
 from app.auth.principal import Principal
 from app.core.messages import Usage
 from app.core.texts import Locale
+from app.runs.sessions import SessionTaken, SessionUnknown
 from projections import sessions_reads
 from projections.sessions import Status
 
@@ -78,14 +80,19 @@ class Closed(msgspec.Struct, frozen=True):
     session_id: str
 
 
-@post("/sessions", status_code=201, summary="Open a session with an agent")
+@post("/sessions", status_code=201, responses=problems(404, 409), summary="Open a session with an agent")
 async def open_session(services: Services, principal: Principal, data: OpenBody) -> ShownSession:
     """404 for an unknown agent; 409 where the client's own id is taken."""
     await services.conversations.roster.refresh()
-    session_id, _ = await sessions_of(services).open(
+    session_id, opened = await sessions_of(services).open(
         principal.user_id, data.agent_name, data.metadata, session_id=data.session_id
     )
-    return _shown(services, await find_session(services, principal.user_id, session_id))
+    try:
+        return _shown(services, await find_session(services, principal.user_id, session_id))
+    except SessionUnknown:
+        if opened is None:  # deleted: it is a session no more, whatever came behind
+            raise SessionTaken(id=session_id[:80]) from None
+        raise
 
 
 @get(

@@ -17,6 +17,7 @@ from app.api import feed_wire, requests
 from app.api.chat_wire import Frame as Told
 from app.api.chat_wire import SessionFrames
 from app.api.feed import batches, resume_answer
+from app.api.queries import InvalidQuery
 from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
 from app.api.session_access import SessionMessage, accept, find_session
@@ -234,7 +235,7 @@ async def chat_socket(
         except Exception as error:
             message = sentence_of(error, line.locale, "chat socket")
             await line.error(message)
-            wrong = isinstance(error, SessionUnknown | InvalidConversationId | feed_wire.InvalidCursor)
+            wrong = isinstance(error, SessionUnknown | InvalidConversationId | InvalidQuery)
             await line.close(CLOSE_NOT_FOUND if wrong else CLOSE_TRY_AGAIN, message)
             return
         await line.send(_connected(session, resumption))
@@ -250,7 +251,7 @@ async def _resumed(
     services: Services, line: Line, session_id: str, after: str | None, owner: str | None
 ) -> tuple[Session, Resumption]:
     """The session, and where the socket begins: behind the client's cursor; at the end where there is none, or it
-    cannot be resumed. Raises `SessionUnknown`, `InvalidCursor`, `InvalidConversationId`."""
+    cannot be resumed. Raises `SessionUnknown`, `InvalidQuery`, `InvalidConversationId`."""
     cursor = feed_wire.parse_cursor(after)
     owner = owner or line.principal.user_id
     if owner != line.principal.user_id and not line.principal.sees_all:

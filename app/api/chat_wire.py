@@ -16,6 +16,7 @@ A frame's `offset` says that everything up to there has been told: of the frames
 that a client which reconnects behind an offset misses nothing.
 """
 
+from collections import deque
 from collections.abc import Container, Iterable
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -32,6 +33,7 @@ from app.log.subscribe import Delta
 from app.runs.operations import MODE as OPERATION
 
 Frame = dict[str, Any]
+MEETINGS_MAX = 100
 
 _OPEN_ENDS = (
     ev.MessageAnswered,
@@ -257,14 +259,14 @@ class TaskFrames:
 class SessionFrames:
     """Folds the events of a session's stream into the frames of one socket: those behind offset `after`.
 
-    Feed it from the first event of the oldest task that was open at `after`, or earlier. `meetings` are the boards and
-    teams that were seen, to which messages may be said.
+    Feed it from the first event of the oldest task that was open at `after`, or earlier. `meetings` are the last 100
+    boards and teams that were seen, to which messages may be said.
     """
 
     def __init__(
         self, locale: Locale, *, after: int, drafts: bool = False, meetings: Iterable[str] = ()
     ) -> None:
-        self.meetings = set(meetings)
+        self.meetings = deque(meetings, MEETINGS_MAX)
         self._locale: Locale = locale
         self._after = after
         self._drafts = drafts
@@ -294,8 +296,8 @@ class SessionFrames:
         if task is None:  # it had ended before `after`, or its request comes next
             return []
         frames = task.show(recorded)
-        if task.turn.is_meeting:
-            self.meetings.add(str(task.task_id))
+        if recorded.task_id == task.task_id and recorded.type == "run.requested" and task.turn.is_meeting:
+            self.meetings.append(str(task.task_id))
         if task.ended:
             del self._open[task_id]
         return frames

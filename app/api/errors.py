@@ -11,34 +11,28 @@ from litestar import MediaType, Request, Response
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.typing import FieldDefinition
 
-from app.api.feed_wire import InvalidCursor
 from app.api.queries import InvalidQuery
-from app.api.wrong_input import reason_in, told_of_parameter, unreadable
+from app.api.wrong_input import told_of_parameter, unreadable
+from app.auth.decisions import Refusal
 from app.core.streams import InvalidConversationId
 from app.core.texts import Locale, text
 from app.log.errors import IdempotencyMismatch, LogOverloaded, LogUnavailable, PayloadTooLarge
-from app.runs.meetings import MeetingRefused
+from app.runs.push import NotificationIdReused, NotificationTooLong
 from app.runs.refused import (
     AgentUnknown,
-    ClientMessageIdInvalid,
     ClientMessageIdReused,
     ConversationBusy,
-    MessageEmpty,
-    MessageMalformed,
     MessageTooLong,
-    ModeMissing,
     QuotaExceeded,
     Refused,
     RequestNotOpen,
-    SessionIsClosed,
     SkillUnknown,
     ToolCallAnswered,
-    ToolCallUnknown,
     TooManyRuns,
     TooManyTasks,
 )
-from app.runs.reminder_times import CronInvalid
-from app.runs.sessions import MetadataTooLong, SessionTaken, SessionUnknown, TitleTooLong
+from app.runs.reminders import ReminderOver, ReminderUnknown, TooManyReminders
+from app.runs.sessions import MetadataTooLong, SessionTaken, SessionUnknown
 from projections.page_cursors import InvalidPageCursor
 from projections.reads import ViewsUnavailable
 from projections.runner import ProjectionLag
@@ -50,38 +44,36 @@ JSON_BYTES_MAX = 2 * 1024 * 1024
 DETAIL_CHARS_MAX = 300
 
 STATUS: dict[type[Exception], int] = {
+    Refused: 400,
     InvalidQuery: 400,
-    InvalidCursor: 400,
     InvalidPageCursor: 400,
     InvalidConversationId: 400,
-    MessageEmpty: 400,
     MessageTooLong: 413,
-    MessageMalformed: 400,
-    ToolCallUnknown: 400,
     ToolCallAnswered: 409,
-    TitleTooLong: 400,
     PayloadTooLarge: 413,
     SkillUnknown: 404,
-    ModeMissing: 400,
-    ClientMessageIdInvalid: 400,
     ClientMessageIdReused: 409,
     TooManyRuns: 503,
-    MeetingRefused: 400,
     AgentUnknown: 404,
     ConversationBusy: 409,
     TooManyTasks: 429,
     QuotaExceeded: 429,
     RequestNotOpen: 409,
     SessionUnknown: 404,
-    SessionIsClosed: 400,
     SessionTaken: 409,
     MetadataTooLong: 413,
+    NotificationTooLong: 413,
+    NotificationIdReused: 409,
+    ReminderUnknown: 404,
+    ReminderOver: 409,
+    TooManyReminders: 429,
     IdempotencyMismatch: 409,
     LogOverloaded: 503,
     LogUnavailable: 503,
     ProjectionLag: 503,
     ViewsUnavailable: 503,
 }
+"""Of each kind of expected error; of one that is not here, that of the nearest kind above it."""
 
 
 def sentence(error: Exception, locale: Locale) -> str | None:
@@ -91,13 +83,14 @@ def sentence(error: Exception, locale: Locale) -> str | None:
             return text("log_unavailable", locale)
         case LogOverloaded():
             return text("overloaded", locale)
-        case CronInvalid() | MessageMalformed():
-            reason = reason_in(str(error.values["reason"]), locale)
-            return text(error.key, locale, **{**error.values, "reason": reason})
-        case Refused() | InvalidQuery() | InvalidPageCursor() | InvalidConversationId():
+        case PayloadTooLarge():
+            return text("kept_too_large", locale, size=error.size_bytes, limit=error.limit_bytes)
+        case IdempotencyMismatch():
+            return text("id_used", locale)
+        case Refused() | Refusal() | InvalidQuery() | InvalidPageCursor() | InvalidConversationId():
             return error.sentence(locale)
         case _:
-            return str(error) if type(error) in STATUS else None
+            return None
 
 
 def more_of(error: BaseException) -> dict[str, Any]:
@@ -114,11 +107,15 @@ def internal(error: Exception, locale: Locale, where: str) -> str:
 
 def handle_expected(request: AnyRequest, error: Exception) -> Response[Any]:
     locale: Locale = request.app.state["locale"]
-    status = STATUS[type(error)]
+    status = error.status if isinstance(error, Refusal) else _status(type(error))
     headers = {"Retry-After": "1"} if status == 503 else {}
     if isinstance(error, QuotaExceeded):
         headers = {"Retry-After": str(error.seconds_left)}
     return _response(status, sentence(error, locale) or "", headers, more_of(error))
+
+
+def _status(kind: type[Exception]) -> int:
+    return next(STATUS[one] for one in kind.__mro__ if one in STATUS)
 
 
 def handle_http(request: AnyRequest, error: HTTPException) -> Response[Any]:
@@ -193,7 +190,7 @@ def _response(
 
 
 HANDLERS: dict[int | type[Exception], Any] = {
-    **dict.fromkeys(STATUS, handle_expected),
+    **dict.fromkeys((*STATUS, Refusal), handle_expected),
     HTTPException: handle_http,
     RecursionError: handle_unreadable,
     UnicodeDecodeError: handle_unreadable,

@@ -1,6 +1,6 @@
 """What clients are told where the last tier of the fallback chain answered (wire contract, section 2)."""
 
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 
@@ -32,6 +32,8 @@ class Attempts:
                 self._failed.append(event)
             case ModelAnswered():
                 self._answered = event
+            case _ as never:
+                assert_never(never)
 
     @property
     def fallback(self) -> Fallback | None:

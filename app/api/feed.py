@@ -13,6 +13,7 @@ from litestar.params import Parameter
 from litestar.response import Stream
 
 from app.api import feed_wire as wire
+from app.api.problems import problems
 from app.api.security import demand_still, while_allowed
 from app.api.services import Services
 from app.auth.principal import Principal
@@ -63,7 +64,7 @@ def resume_answer(resumption: Resumption, conversation_id: str, owner: str | Non
 async def open_feed(
     services: Services, owner: str, conversation_id: str, after: str | None
 ) -> tuple[str, Resumption]:
-    """The stream's name and what its cursor missed. Raises `NotFoundException`, `InvalidCursor`, `LogUnavailable`."""
+    """The stream's name and what its cursor missed. Raises `NotFoundException`, `InvalidQuery`, `LogUnavailable`."""
     try:
         stream = streams.conversation(owner, conversation_id)
     except streams.InvalidConversationId as error:
@@ -75,7 +76,11 @@ async def open_feed(
     return stream, resumption
 
 
-@get("/conversations/{conversation_id:str}/events", summary="Events of a conversation after a cursor")
+@get(
+    "/conversations/{conversation_id:str}/events",
+    responses=problems(409),
+    summary="Events of a conversation after a cursor",
+)
 async def read_feed(
     request: AnyRequest,
     services: Services,

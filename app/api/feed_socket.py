@@ -10,6 +10,7 @@ from litestar.params import QueryParameter
 
 from app.api import feed_wire as wire
 from app.api.feed import batches, open_feed, resume_answer
+from app.api.queries import InvalidQuery
 from app.api.security import owner_of
 from app.api.services import Services
 from app.api.socket_loop import attend, decoded
@@ -52,7 +53,7 @@ async def feed_socket(
             stream, resumption = await open_feed(
                 services, owner_of(services, line.principal, owner_), conversation_id, after
             )
-        except (NotFoundException, wire.InvalidCursor) as error:
+        except (NotFoundException, InvalidQuery) as error:
             message = error.detail if isinstance(error, NotFoundException) else error.sentence(line.locale)
             await line.error(message)
             await line.close(CLOSE_POLICY, message)

@@ -38,20 +38,16 @@ class Cursor(msgspec.Struct, frozen=True):
     epoch: str | None = None
 
 
-class InvalidCursor(InvalidQuery):
-    """A cursor or filter that cannot be read."""
-
-
 _encoder = msgspec.json.Encoder()
 
 
 def parse_cursor(text: str | None) -> Cursor:
-    """No cursor means from the beginning. Raises `InvalidCursor`."""
+    """No cursor means from the beginning. Raises `InvalidQuery`."""
     if not text:
         return Cursor(0)
     epoch, colon, offset = text.rpartition(":")
     if len(text) > CURSOR_CHARS_MAX or not (offset.isascii() and offset.isdigit()) or len(offset) > 18:
-        raise InvalidCursor("cursor_of_feed", name="after", given=text[:CURSOR_CHARS_MAX])
+        raise InvalidQuery("cursor_of_feed", name="after", given=text[:CURSOR_CHARS_MAX])
     return Cursor(int(offset), epoch if colon else None)
 
 
@@ -60,29 +56,29 @@ def format_cursor(epoch: str, offset: int) -> str:
 
 
 def parse_filter(types: str | None, task_id: str | None, *, name: str = "task_id") -> Filter:
-    """`types` is a list with commas; `name` is the parameter that names the task. Raises `InvalidCursor`."""
+    """`types` is a list with commas; `name` is the parameter that names the task. Raises `InvalidQuery`."""
     try:
         task = None if task_id is None else UUID(task_id)
     except ValueError:
-        raise InvalidCursor("not_a_uuid", name=name, given=str(task_id)[:60]) from None
+        raise InvalidQuery("not_a_uuid", name=name, given=str(task_id)[:60]) from None
     return Filter(frozenset(filter(None, (part.strip() for part in (types or "").split(",")))), task)
 
 
 def parse_count(name: str, text: str | None, limit: int) -> int:
-    """A number from 1 to `limit`; without one it is `limit`. Raises `InvalidCursor`."""
+    """A number from 1 to `limit`; without one it is `limit`. Raises `InvalidQuery`."""
     if text is None:
         return limit
     if not (text.isascii() and text.isdigit() and len(text) <= 9 and 1 <= int(text) <= limit):
-        raise InvalidCursor("not_a_count", name=name, given=text[:CURSOR_CHARS_MAX], limit=limit)
+        raise InvalidQuery("not_a_count", name=name, given=text[:CURSOR_CHARS_MAX], limit=limit)
     return int(text)
 
 
 def parse_flag(name: str, text: str | None) -> bool:
-    """`true` or `false`, which it is without one. Raises `InvalidCursor`."""
+    """`true` or `false`, which it is without one. Raises `InvalidQuery`."""
     if text is None:
         return False
     if text.lower() not in FLAGS:
-        raise InvalidCursor("not_a_flag", name=name, given=text[:CURSOR_CHARS_MAX])
+        raise InvalidQuery("not_a_flag", name=name, given=text[:CURSOR_CHARS_MAX])
     return FLAGS[text.lower()]
 
 

@@ -10,6 +10,7 @@ from litestar.params import Parameter
 
 from app.api import admin_wire as wire
 from app.api.admin_wire import IssuedKey, KeyBody, Keys, OwnKeyBody, ShownKey
+from app.api.problems import problems
 from app.api.security import ADMINISTRATION
 from app.api.services import Services
 from app.auth.decisions import (
@@ -42,7 +43,7 @@ async def list_own_keys(
     return await _page(services, directory.keys_of(principal.user_id), limit, cursor)
 
 
-@post("/", summary="Issue an API key to oneself; it is shown this once")
+@post("/", responses=problems(409), summary="Issue an API key to oneself; it is shown this once")
 async def issue_own_key(services: Services, principal: Principal, data: OwnKeyBody) -> Response[IssuedKey]:
     """Never with more rights than the credential that is used. Whoever no admin has added gets 409."""
     new = _new_key(principal.user_id, data.name, _own_scopes(principal, data.scopes), data.expires_at)
@@ -77,7 +78,7 @@ async def list_keys(
     )
 
 
-@post("/", summary="Issue an API key to a user; it is shown this once")
+@post("/", responses=problems(404, 409), summary="Issue an API key to a user; it is shown this once")
 async def issue_any_key(services: Services, principal: Principal, data: KeyBody) -> Response[IssuedKey]:
     new = _new_key(data.user_id, data.name, with_lower(data.scopes), data.expires_at, service=data.service)
     return await _issue(
@@ -151,13 +152,11 @@ async def _page(services: Services, keys: Iterable[ApiKey], limit: int, cursor: 
 own_keys_router = Router(
     path="/api/v1/keys",
     route_handlers=[list_own_keys, issue_own_key, revoke_own_key],
-    exception_handlers={Refusal: wire.handle_refusal},
     tags=["keys"],
 )
 admin_keys_router = Router(
     path="/api/v1/admin/keys",
     route_handlers=[list_keys, issue_any_key, revoke_any_key],
-    exception_handlers={Refusal: wire.handle_refusal},
     opt={ADMINISTRATION: True},
     tags=["administration"],
 )

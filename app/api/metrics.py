@@ -14,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from app import release
-from app.api.openapi import problems
+from app.api.problems import problems
 from app.api.security import AnyRequest
 from app.api.services import Services
 from app.api.sockets import presented

@@ -5,18 +5,17 @@ from typing import Annotated, Any
 
 import msgspec
 from litestar import Router, get, post
-from litestar.exceptions import HTTPException, NotFoundException
+from litestar.exceptions import NotFoundException
 from litestar.params import Parameter
 from msgspec import Meta
 
-from app.api.openapi import problems
+from app.api.problems import problems
 from app.api.services import Services
 from app.api.views import caught_up
 from app.auth.principal import Principal, is_id
 from app.core import streams
 from app.core.envelope import user_actor
 from app.core.texts import text
-from app.runs.push import NotificationIdReused, NotificationTooLong
 from projections import inboxes, notifications
 
 VIEWS = ("notifications", "inboxes")
@@ -66,22 +65,16 @@ class NotificationPage(msgspec.Struct, frozen=True):
 )
 async def notify(services: Services, principal: Principal, user_id: str, data: Notify) -> Notified:
     """For admins and service keys; a member may send to themselves. Anybody else's id is 404."""
-    locale = services.options.locale
     allowed = principal.role == "admin" or principal.service or user_id == principal.user_id
     if not allowed or not is_id(user_id):
-        raise NotFoundException(text("no_user", locale, id=user_id[:100]))
-    try:
-        sent = await services.push.send_to_user(
-            user_id,
-            data.message,
-            kind=data.kind,
-            by=user_actor(principal.user_id),
-            notification_id=data.notification_id,
-        )
-    except NotificationTooLong as error:
-        raise HTTPException(error.sentence(locale), status_code=413) from None
-    except NotificationIdReused as error:
-        raise HTTPException(error.sentence(locale), status_code=409) from None
+        raise NotFoundException(text("no_user", services.options.locale, id=user_id[:100]))
+    sent = await services.push.send_to_user(
+        user_id,
+        data.message,
+        kind=data.kind,
+        by=user_actor(principal.user_id),
+        notification_id=data.notification_id,
+    )
     return Notified(sent.notification_id, sent.appended.last_offset, sent.appended.recorded_at)
 
 

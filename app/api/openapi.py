@@ -1,8 +1,7 @@
 """The OpenAPI document: what handlers say of themselves, and what is so for every route: who may call it, how it fails.
 
 Every error has one body, `Problem`. Which errors a route may answer with follows from what it is (a path with an id may
-not be found, a body may be too large …); what only its own work can bring is said by `problems` in its handler, or here
-in `OWN`.
+not be found, a body may be too large …); what only its own work can bring is said by `problems` in its handler.
 """
 
 from collections.abc import Iterator
@@ -11,11 +10,11 @@ from typing import Any
 
 import msgspec
 from litestar.openapi import OpenAPIConfig
-from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Components, OpenAPI, SecurityScheme
 
 from app.api.openapi_bodies import describe_answers
 from app.api.openapi_limits import limit_parameters, limit_schemas
+from app.api.problems import REASONS, Problem
 
 API_PATH = "/api/v1/"
 OURS = ("app.", "projections.")
@@ -24,47 +23,6 @@ READING = frozenset({"get", "head", "options"})
 METHODS = frozenset({"get", "put", "post", "delete", "patch", "head", "options"})
 
 
-class Problem(msgspec.Struct, frozen=True):
-    """Whatever goes wrong: the status again, and one sentence that says what to do."""
-
-    status_code: int
-    detail: str
-
-
-PROBLEM: dict[str, Any] = {
-    "title": "Problem",
-    "description": "Whatever goes wrong: the status again, and one sentence that says what to do.",
-    "type": "object",
-    "required": ["status_code", "detail"],
-    "properties": {"status_code": {"type": "integer"}, "detail": {"type": "string"}},
-}
-REASONS = {
-    400: "What was sent cannot be used; the sentence names it.",
-    401: "The key or token is missing or not valid.",
-    403: "The role or the scopes of the key do not allow this, or a page of another origin asks for it.",
-    404: "There is no such thing, or it is somebody else's.",
-    409: "It does not fit what is there by now.",
-    413: "It is too large.",
-    415: "The body is not of a type that is taken here.",
-    429: "Too much at once, or a quota is used up.",
-    503: "The database is away, or the server is busy or stopping; `Retry-After` says when to try again.",
-}
-OWN: dict[tuple[str, str], tuple[int, ...]] = {
-    ("post", "/api/v1/portal/chat"): (404, 409, 429),
-    ("post", "/api/v1/portal/chat/stream"): (404, 409, 429),
-    ("post", "/api/v1/chat/sessions"): (404, 409),
-    ("post", "/api/v1/chat/sessions/{session_id}/messages"): (409, 429),
-    ("post", "/api/v1/tasks/{task_id}/reply"): (409,),
-    ("post", "/api/v1/tasks/{task_id}/confirm"): (409,),
-    ("post", "/api/v1/tasks/{task_id}/cancel"): (409,),
-    ("get", "/api/v1/conversations/{conversation_id}/events"): (409,),
-    ("post", "/api/v1/tasks"): (404, 409, 429),
-    ("post", "/api/v1/keys"): (409,),
-    ("post", "/api/v1/admin/users"): (404, 409),
-    ("post", "/api/v1/admin/departments"): (409,),
-    ("post", "/api/v1/admin/keys"): (404, 409),
-    ("put", "/api/v1/admin/quotas"): (404,),
-}
 SCHEMES: dict[str, SecurityScheme] = {
     "key": SecurityScheme(
         type="apiKey", name="X-API-Key", security_scheme_in="header", description="An API key."
@@ -82,14 +40,6 @@ SCHEMES: dict[str, SecurityScheme] = {
         type="apiKey", name="token", security_scheme_in="query", description="As `key_in_url`, for a token."
     ),
 }
-
-
-def problems(*statuses: int) -> dict[int, ResponseSpec]:
-    """For `responses=` of a handler: the errors that are its own. Raises `KeyError` for a status that is not used."""
-    return {
-        status: ResponseSpec(Problem, generate_examples=False, description=REASONS[status])
-        for status in statuses
-    }
 
 
 @dataclass
@@ -129,7 +79,7 @@ def completed(document: dict[str, Any], *, needs_key: bool) -> dict[str, Any]:
     _describe(schemas)
     limit_schemas(schemas)
     describe_answers(document["paths"], schemas)
-    schemas["Problem"] = PROBLEM
+    schemas |= msgspec.json.schema_components([Problem], ref_template=REF)[1]
     for path, item in document.get("paths", {}).items():
         for method, operation in item.items():
             if method in METHODS:
@@ -178,9 +128,8 @@ def _complete(path: str, method: str, operation: dict[str, Any], *, needs_key: b
 
 def _statuses(path: str, method: str, operation: dict[str, Any]) -> set[int]:
     """What may go wrong with a route because of what it is."""
-    found = set(OWN.get((method, path), ()))
     parameters: list[dict[str, Any]] = operation.get("parameters") or []
-    found |= {503}
+    found = {503}
     if parameters or "requestBody" in operation:
         found |= {400}
     if any(parameter.get("in") == "path" or parameter.get("name") == "owner" for parameter in parameters):

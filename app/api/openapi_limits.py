@@ -2,10 +2,9 @@
 
 from typing import Any
 
+from app.agents.modes import modes_on_request
 from app.core import streams
 from app.runs.accept import CLIENT_MESSAGE_ID_CHARS_MAX
-from app.runs.modes import MODES
-from app.runs.roster import INTERNAL_MODES
 from projections.tasks_reads import STATES as STATES_OF_TASKS
 
 Json = dict[str, Any]
@@ -22,7 +21,7 @@ _STATE = f"({'|'.join(STATES_OF_TASKS)})"
 STATES: Json = {"pattern": f"^ *{_STATE} *(, *{_STATE} *)*$", "maxLength": 200}
 """Of tasks, where a query takes several; other states are an enumeration already."""
 TIME: Json = {"format": "date-time"}
-MODE: Json = {"enum": [name for name in MODES if name not in INTERNAL_MODES]}
+MODE: Json = {"enum": [*modes_on_request()]}
 FIELDS: dict[tuple[str, str], Json] = {
     ("ChatBody", "message"): SAID,
     ("ChatBody", "conversation_id"): CONVERSATION_ID,

@@ -10,6 +10,7 @@ from litestar.params import Parameter
 from app.api.capabilities import Capability, capabilities
 from app.api.past import AsOfText, headers, moment_of, no_conversation
 from app.api.portal_wire import Ended
+from app.api.problems import problems
 from app.api.services import Services
 from app.api.turns import follow
 from app.api.views import VIEW_SECONDS_MAX
@@ -124,7 +125,12 @@ async def accept(services: Services, principal: Principal, body: ChatBody) -> Ac
     return accepted
 
 
-@post("/chat", status_code=200, summary="Send a message and wait for the whole turn")
+@post(
+    "/chat",
+    status_code=200,
+    responses=problems(404, 409, 429),
+    summary="Send a message and wait for the whole turn",
+)
 async def chat(services: Services, principal: Principal, data: ChatBody) -> ChatAnswer:
     accepted = await accept(services, principal, data)
     route = accepted.route

@@ -12,6 +12,7 @@ from litestar.response import Stream
 from app.api import feed_wire as wire
 from app.api.feed import SSE
 from app.api.portal import ChatBody, accept, caught_up
+from app.api.problems import problems
 from app.api.security import while_allowed
 from app.api.services import Services
 from app.api.shown import Ended, Meeting, Routed, Shown, Step
@@ -25,7 +26,13 @@ from projections import tasks
 AnyRequest = Request[Any, Any, Any]
 
 
-@post("/chat/stream", status_code=200, media_type=SSE, summary="Send a message and watch the turn")
+@post(
+    "/chat/stream",
+    status_code=200,
+    media_type=SSE,
+    responses=problems(404, 409, 429),
+    summary="Send a message and watch the turn",
+)
 async def chat_stream(
     request: AnyRequest, services: Services, principal: Principal, data: ChatBody
 ) -> Stream:
@@ -54,9 +61,7 @@ async def _resumed(
     """The rest of the turn that the client's last event belongs to."""
     cursor = wire.parse_cursor(last_event_id)
     if data.conversation_id is None:
-        raise ClientException(
-            "Last-Event-ID needs the conversation_id that the routing event named; send it in the body"
-        )
+        raise ClientException(text("last_event_id_alone", services.options.locale))
     stream = streams.conversation(principal.user_id, data.conversation_id)
     resumption = await services.log.resume(stream, cursor.offset, cursor.epoch)
     last = await services.log.reader.stream_backwards(stream, before=cursor.offset + 1, limit=1)

@@ -70,8 +70,12 @@ class Turn:
     def _show(  # noqa: C901 (a case for each event)
         self, event: ev.Event | ev.UnknownEvent, recorded: Recorded
     ) -> list[Shown]:
+        """Each event type has its place here: what a turn does not show is in the last case."""
         if isinstance(event, ev.AdminEvent | ev.UserEvent | ev.UnknownEvent):
             return []
+        if isinstance(event, ev.MeetingNote):
+            self._step = event.step or self._step
+            return self.meeting.note(event, recorded)
         match event:
             case ev.RunRequested():
                 return self._requested(event, recorded)
@@ -115,28 +119,6 @@ class Turn:
                 return []
             case ev.RunCompleted() | ev.RunFailed() | ev.RunCancelled() | ev.RunMerged():
                 return [self._ended(event, recorded)]
-            case (
-                ev.BoardStarted()
-                | ev.ExpertSpoke()
-                | ev.ExpertSilent()
-                | ev.RoundSummarized()
-                | ev.InterventionMinuted()
-                | ev.BoardConcluded()
-                | ev.TeamFormed()
-                | ev.PlanUpdated()
-                | ev.PhaseStarted()
-                | ev.PhaseCompleted()
-                | ev.PhaseFailed()
-                | ev.Replanned()
-                | ev.ContractDefined()
-                | ev.NoticeGiven()
-                | ev.ResultReviewed()
-                | ev.RiskFlagged()
-                | ev.TeamSynthesized()
-                | ev.TeamDissolved()
-            ):
-                self._step = event.step or self._step
-                return self.meeting.note(event, recorded)
             case (
                 ev.HumanAsked()
                 | ev.HumanAnswered()

@@ -5,27 +5,17 @@ from typing import Annotated, Literal
 
 import msgspec
 from litestar import Router, delete, get, post
-from litestar.exceptions import HTTPException, NotFoundException
 from litestar.params import Parameter
 from msgspec import Meta
 
-from app.api import errors
-from app.api.openapi import problems
+from app.api.problems import problems
 from app.api.services import Services
 from app.api.uploads import CursorOf
 from app.api.views import caught_up
 from app.auth.principal import Principal
 from app.core import streams
-from app.core.texts import text
-from app.runs.refused import AgentUnknown, Refused
 from app.runs.reminder_times import CRON_CHARS_MAX, ZONE_CHARS_MAX
-from app.runs.reminders import (
-    TEXT_CHARS_MAX,
-    ReminderOver,
-    ReminderUnknown,
-    TooManyReminders,
-    Wanted,
-)
+from app.runs.reminders import TEXT_CHARS_MAX, ReminderUnknown, Wanted
 from projections import page_cursors, reminders
 
 
@@ -78,10 +68,7 @@ async def set_reminder(services: Services, principal: Principal, data: ReminderB
     """404 for an unknown agent, 429 where 1 000 are open."""
     await services.conversations.roster.refresh()
     wanted = msgspec.convert(msgspec.to_builtins(data), Wanted)
-    try:
-        reminder_id = await services.reminders.set(principal.user_id, wanted)
-    except Refused as error:
-        raise _refusal(services, error) from None
+    reminder_id = await services.reminders.set(principal.user_id, wanted)
     services.reminder_clock.expect()
     return await _found(services, principal.user_id, reminder_id)
 
@@ -112,32 +99,16 @@ async def read_reminder(services: Services, owner: str, reminder_id: str) -> Sho
 @delete("/{reminder_id:str}", status_code=200, responses=problems(409), summary="Cancel a reminder")
 async def cancel_reminder(services: Services, principal: Principal, reminder_id: str) -> ShownReminder:
     """It never fires from then on. 409 where it has fired already, or is cancelled."""
-    try:
-        await services.reminders.cancel(principal.user_id, reminder_id)
-    except Refused as error:
-        raise _refusal(services, error) from None
+    await services.reminders.cancel(principal.user_id, reminder_id)
     return await _found(services, principal.user_id, reminder_id)
 
 
-def _refusal(services: Services, error: Refused) -> HTTPException:
-    sentence = errors.sentence(error, services.options.locale) or ""
-    match error:
-        case ReminderUnknown() | AgentUnknown():
-            return NotFoundException(sentence)
-        case ReminderOver():
-            return HTTPException(sentence, status_code=409)
-        case TooManyReminders():
-            return HTTPException(sentence, status_code=429)
-        case _:
-            return HTTPException(sentence, status_code=400)
-
-
 async def _found(services: Services, owner: str, reminder_id: str) -> ShownReminder:
-    """Raises 404."""
+    """Raises `ReminderUnknown`."""
     await _caught_up(services, owner)
     row = await reminders.get(services.reads, owner, reminder_id)
     if row is None:
-        raise NotFoundException(text("no_reminder", services.options.locale, id=reminder_id[:80]))
+        raise ReminderUnknown(id=reminder_id[:80])
     return _shown(row)
 
 

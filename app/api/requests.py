@@ -9,6 +9,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from msgspec import Meta
 
 from app.api.portal import caught_up
+from app.api.problems import problems
 from app.api.services import Services
 from app.auth.principal import Principal
 from app.core.envelope import user_actor
@@ -127,7 +128,7 @@ async def _settle(
             assert_never(never)
 
 
-@post("/{task_id:str}/reply", status_code=200, summary="Answer a question of a task")
+@post("/{task_id:str}/reply", status_code=200, responses=problems(409), summary="Answer a question of a task")
 async def reply_to_task(services: Services, principal: Principal, task_id: str, data: Reply) -> Taken:
     """404 for an unknown task, 409 where the question was answered, has expired, or is not one of the task; 400 for an
     empty answer, which leaves the question open."""
@@ -136,7 +137,12 @@ async def reply_to_task(services: Services, principal: Principal, task_id: str, 
     return Taken(str(task.task_id), "answered")
 
 
-@post("/{task_id:str}/confirm", status_code=200, summary="Agree to a call of a task, or refuse it")
+@post(
+    "/{task_id:str}/confirm",
+    status_code=200,
+    responses=problems(409),
+    summary="Agree to a call of a task, or refuse it",
+)
 async def confirm_for_task(
     services: Services, principal: Principal, task_id: str, data: ConfirmationReply
 ) -> Taken:
@@ -146,7 +152,12 @@ async def confirm_for_task(
     return Taken(str(task.task_id), "approved" if data.approved else "refused")
 
 
-@post("/{task_id:str}/cancel", status_code=200, summary="Cancel a task, on whatever node it runs")
+@post(
+    "/{task_id:str}/cancel",
+    status_code=200,
+    responses=problems(409),
+    summary="Cancel a task, on whatever node it runs",
+)
 async def cancel_task(services: Services, principal: Principal, task_id: str) -> Taken:
     """Asking twice is asking once. 404 for an unknown task, 409 for one that has ended."""
     task = await demand_task(services, principal, task_id)

@@ -15,12 +15,14 @@ from app.api.fallbacks import Fallback
 from app.api.past import AsOfText, headers, moment_of
 from app.api.portal import caught_up
 from app.api.portal_wire import Ended
+from app.api.problems import problems
 from app.api.services import Services
 from app.api.session_access import SessionMessage, accept, find_session
 from app.api.turns import follow
 from app.auth.principal import Principal
 from app.core import streams
 from app.core.events import QuotaInfo
+from app.core.reasons import Reason
 from app.core.texts import text
 from app.runs.accept import Accepted
 from app.runs.refused import MessageMalformed
@@ -129,7 +131,10 @@ async def read_messages(
     "/sessions/{session_id:str}/messages",
     status_code=200,
     summary="Send a message and wait for the answer, or add one to the history",
-    responses={201: ResponseSpec(ShownMessage, description="The message was added; no agent answers it")},
+    responses={
+        201: ResponseSpec(ShownMessage, description="The message was added; no agent answers it"),
+        **problems(409, 429),
+    },
 )
 async def send_message(
     services: Services, principal: Principal, session_id: str, data: PostedMessage
@@ -214,17 +219,17 @@ def _client_id(data: PostedMessage | AddedMessages) -> str | None:
     """The client's own id, by whichever of its two names. Raises `MessageMalformed`."""
     one, other = data.client_message_id, data.client_id
     if one is not None and other is not None and one != other:
-        reason = f"is {other[:80]!r}, but client_message_id is {one[:80]!r}; both name the same, so send one of them"
-        raise MessageMalformed(field="client_id", reason=reason)
+        differ = Reason("client_ids_differ", {"one": other[:80], "other": one[:80]})
+        raise MessageMalformed(field="client_id", reason=differ)
     return other if one is None else one
 
 
 def _openai(data: PostedMessage) -> msgspec.Raw:
     """The message as it is kept. Raises `MessageMalformed`."""
     if data.run:
-        raise MessageMalformed(field="run", reason="only a message of role user is answered; leave run out")
+        raise MessageMalformed(field="run", reason=Reason("run_of_user"))
     if wrong := next((key for key in OF_RUN if getattr(data, key)), None):
-        raise MessageMalformed(field=wrong, reason="is for messages that an agent answers; leave it out")
+        raise MessageMalformed(field=wrong, reason=Reason("only_answered"))
     fields: dict[str, Any] = {"role": data.role, "content": data.content}
     fields |= {key: value for key in OF_OPENAI if (value := getattr(data, key)) is not None}
     return msgspec.Raw(msgspec.json.encode(fields))
@@ -233,8 +238,7 @@ def _openai(data: PostedMessage) -> msgspec.Raw:
 def _to_agent(data: PostedMessage) -> SessionMessage:
     """The message as it goes to the agent. Raises `MessageMalformed`."""
     if wrong := next((key for key in OF_OPENAI if getattr(data, key) is not None), None):
-        reason = "is for messages that no agent answers; leave it out, or send run: false"
-        raise MessageMalformed(field=wrong, reason=reason)
+        raise MessageMalformed(field=wrong, reason=Reason("only_kept"))
     return SessionMessage(
         _text(data.content),
         "user",
@@ -251,8 +255,7 @@ def _text(content: str | list[dict[str, Any]] | None) -> str:
         return content
     texts = [part.get("text") if part.get("type") == "text" else None for part in content or ()]
     if content is None or not all(isinstance(one, str) for one in texts):
-        reason = "an agent answers text; send a string or parts of type text, or run: false to have the message kept"
-        raise MessageMalformed(field="content", reason=reason)
+        raise MessageMalformed(field="content", reason=Reason("only_text"))
     return "\n".join(map(str, texts))
 
 

@@ -13,7 +13,6 @@ from app.api.services import Services
 from app.api.sockets import CLOSE_INTERNAL, CLOSE_TRY_AGAIN, FrameError, Line
 from app.api.wrong_input import told, unreadable
 from app.core.texts import Locale, text
-from app.log.errors import LogError
 
 Frame = TypeVar("Frame")
 KIND_SHOWN_CHARS = 40
@@ -81,10 +80,7 @@ def sentence_of(error: BaseException, locale: Locale, where: str) -> str:
         raise error
     if isinstance(error, FrameError):
         return cut(str(error))
-    message = errors.sentence(error, locale)
-    if message is None and isinstance(error, LogError):
-        message = str(error)
-    return cut(message or errors.internal(error, locale, where))
+    return cut(errors.sentence(error, locale) or errors.internal(error, locale, where))
 
 
 def decoded(received: str, kinds: Mapping[str, type[Frame]], locale: Locale) -> Frame:

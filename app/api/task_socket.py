@@ -18,6 +18,7 @@ from litestar.exceptions import HTTPException, NotFoundException
 from app.api import feed_wire, requests
 from app.api.feed import resume_answer
 from app.api.portal import caught_up
+from app.api.queries import InvalidQuery
 from app.api.requests import ConfirmationReply, Reply
 from app.api.services import Services
 from app.api.shown import Ended, Meeting, Part, Routed, Shown, Step
@@ -159,7 +160,7 @@ async def task_socket(
                 await caught_up(services)
             task = await requests.demand_task(services, line.principal, task_id)
             resumption, parts = await _resumed(services, task, after)
-        except (NotFoundException, feed_wire.InvalidCursor) as error:
+        except (NotFoundException, InvalidQuery) as error:
             message = error.detail if isinstance(error, NotFoundException) else error.sentence(line.locale)
             await line.refuse(CLOSE_NOT_FOUND, message)
             return
@@ -180,7 +181,7 @@ async def task_socket(
 
 async def _resumed(services: Services, task: tasks.Task, after: str | None) -> tuple[Resumption, int]:
     """Where the client's cursor stands, and how many pieces of the next event it knows; at the beginning where there is
-    none, or it cannot be resumed. Raises `InvalidCursor`."""
+    none, or it cannot be resumed. Raises `InvalidQuery`."""
     part = _PART.search(after or "")
     cursor = feed_wire.parse_cursor(after[: part.start()] if part and after else after)
     resumption = await services.log.resume(task.stream, cursor.offset, cursor.epoch)

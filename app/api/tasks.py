@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from app.api.past import AsOfText, headers, moment_of, task_as_of
 from app.api.portal import caught_up
+from app.api.problems import problems
 from app.api.requests import demand_task
 from app.api.services import Services
 from app.auth.principal import Principal
@@ -153,7 +154,7 @@ async def read_task(
     return Response(shown_task(await demand_task(services, principal, task_id)))
 
 
-@post("/", status_code=201, summary="Start a task without a socket")
+@post("/", status_code=201, responses=problems(404, 409, 429), summary="Start a task without a socket")
 async def start_task(services: Services, principal: Principal, data: StartBody) -> ShownTask:
     """The record of the task, which goes on whether or not anybody watches (`/ws/tasks/{task_id}`). 404 for an unknown
     agent or skill; then nothing was written. With the same `client_message_id` again: the task of then."""
@@ -207,6 +208,8 @@ async def _from_log(services: Services, accepted: Accepted) -> tasks.Task:
     row: tasks.Task | None = None
     key = (accepted.task_id,)
     for recorded in await read_events(services.log.reader, accepted.stream, accepted.task_id):
+        if recorded.type not in tasks.PROJECTION.handles:
+            continue
         event = recorded.event()
         if not isinstance(event, UnknownEvent) and tasks.PROJECTION.key_of(recorded, event) == key:
             row = tasks.apply(row, recorded, event)

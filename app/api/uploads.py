@@ -26,6 +26,7 @@ from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import FileUploaded
 from app.core.messages import storable
+from app.core.reasons import Reason
 from app.core.texts import text
 from app.files import form, names
 from app.files.form import FILE_BYTES_MAX, FormBroken, FormRefused, ReceivedFile, in_thread
@@ -263,7 +264,7 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
         async for piece in request.stream():
             yield piece
     except InternalServerException:
-        raise FormBroken(reason="its sender went away") from None
+        raise FormBroken(Reason("upload_sender_gone")) from None
 
 
 def _passes(request: AnyRequest) -> bool:

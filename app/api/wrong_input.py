@@ -1,7 +1,6 @@
 """Sentences about input that cannot be decoded: where it is wrong, how, and what could stand there.
 
-The decoder says it in English, in a few patterns. They are taken apart here, so that people are told in their language;
-what fits no pattern stays as it is.
+Why it is wrong is told by `app.core.reasons`.
 """
 
 import re
@@ -12,6 +11,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import msgspec
 
+from app.core.reasons import reason_in
 from app.core.texts import Locale, text
 
 GIVEN_CHARS_MAX = 40
@@ -20,43 +20,9 @@ What = Literal["body", "frame"]
 
 _PLACE = re.compile(r" - at (?P<key>`key` in )?`\$(?P<place>[^`]*)`\Z")
 _STEP = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<item>[^\]]*)\]")
-_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = tuple(
-    (re.compile(pattern + r"\Z", re.DOTALL), key)
-    for pattern, key in (
-        (r"Expected (?P<wanted>`[^`]+`), got (?P<given>`[^`]+`)", "input_type"),
-        (r"Expected (?P<wanted>`array`) of length (?P<bound>\d+), got (?P<given>\d+)", "input_count"),
-        (r"Expected (?P<wanted>`\w+`) of length (?P<sign>[<>]=?) (?P<bound>\d+)", "input_length"),
-        (r"Expected (?P<wanted>`\w+`) (?P<sign>[<>]=?) (?P<bound>[-+.\w]+)", "input_bound"),
-        (r"Expected (?P<wanted>`\w+`) matching regex (?P<pattern>.+)", "input_regex"),
-        (r"Expected (?P<wanted>`\w+`) with a timezone component", "input_zone"),
-        (r"Expected (?P<wanted>`[^`]+`)", "input_kind"),
-        (r"Object missing required field (?P<field>`.+`)", "input_missing"),
-        (r"Object contains unknown field (?P<field>`.+`)", "input_unknown"),
-        (r"Invalid enum value (?P<given>.+)", "input_enum"),
-        (r"Invalid value (?P<given>.+)", "input_value"),
-        (r"Invalid UUID", "input_uuid"),
-        (r"Invalid RFC3339 encoded (?P<what>\w+)", "input_time"),
-        (r"(?P<what>Number|Integer value) out of range", "input_range"),
-        (r"Input data was truncated", "json_truncated"),
-        (r"JSON is malformed: (?P<what>.+) \(byte (?P<at>\d+)\)", "json_malformed"),
-        (r"Bad (?P<part>minute|hour|day-of-month|month|day-of-week)", "cron_{part}"),
-        (r"(?P<count>\d+) fields", "cron_fields"),
-        (r"more than (?P<limit>\d+) characters", "cron_long"),
-        (r"not understood", "cron_unclear"),
-    )
-)
 # JSON writes what is outside of the basic plane as two halves (RFC 8259, 7); either may stand alone by mistake.
 _HIGH, _LOW = r"\\u[dD][89abAB][0-9a-fA-F]{2}", r"\\u[dD][c-fC-F][0-9a-fA-F]{2}"
 _ESCAPES = re.compile(rf"\\\\|{_HIGH}{_LOW}|(?P<half>{_HIGH}|{_LOW})")
-
-
-def reason_in(message: str, locale: Locale) -> str:
-    """A message of the decoder (without its place), or of what reads cron expressions, in that language."""
-    for pattern, key in _PATTERNS:
-        if (found := pattern.match(message)) is not None:
-            values = found.groupdict()
-            return text(key.format(**values), locale, **values)
-    return message
 
 
 def told(message: str, locale: Locale, expected: Any = None) -> str:

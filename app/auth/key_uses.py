@@ -26,15 +26,19 @@ class KeyUses:
     def __init__(self, log: Log, clock: Callable[[], float] = time.time) -> None:
         self._log = log
         self._clock = clock
-        self._noted: dict[str, int] = {}
+        self._bucket = 0
+        self._noted: set[str] = set()
         self._noting: set[asyncio.Task[None]] = set()
 
     def note(self, key: ApiKey) -> None:
         """The key was used now. Returns at once: nobody waits for it."""
         bucket = int(self._clock() // BUCKET_SECONDS)
-        if self._noted.get(key.key_id) == bucket:
+        if bucket != self._bucket:
+            self._bucket = bucket
+            self._noted.clear()
+        if key.key_id in self._noted:
             return
-        self._noted[key.key_id] = bucket
+        self._noted.add(key.key_id)
         noting = asyncio.create_task(self._append(key, bucket), name="key-used")
         self._noting.add(noting)
         noting.add_done_callback(self._noting.discard)
@@ -53,5 +57,5 @@ class KeyUses:
                 user(key.user_id), [event], idempotency_key=f"key.used/{key.key_id}/{bucket}"
             )
         except LogError as error:
-            self._noted.pop(key.key_id, None)
+            self._noted.discard(key.key_id)
             logger.warning("key_use_not_noted", key_id=key.key_id, error=str(error))

@@ -19,7 +19,6 @@ from app.auth.principal import Role, is_id
 from app.auth.signing_keys import ALGORITHMS, SigningKeys
 
 TOKEN_CHARS_MAX = 8 * 1024
-SECRET_BYTES_MIN = 32
 SKEW_SECONDS = 30.0
 """So far the clock of whoever signs may be ahead of ours."""
 BY_POWER: tuple[Role, ...] = ("admin", "auditor", "member")

@@ -171,7 +171,11 @@ class MinutebookServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             collect_rarely()
-            self._announce()
+            try:
+                self._announce()
+            except BaseException:  # standard output cannot be written
+                await self.shutdown(sockets)
+                raise
 
     def handle_exit(self, sig: int, frame: Any) -> None:
         services: Services | None = getattr(self._app.state, "services", None)

@@ -19,6 +19,8 @@ TEXTS: dict[str, tuple[str, str]] = {
     "input_regex": ("Expected {wanted} matching regex {pattern}", "应为匹配正则表达式 {pattern} 的 {wanted}"),
     "input_zone": ("Expected {wanted} with a timezone component", "应为带时区的 {wanted}"),
     "input_missing": ("Object missing required field {field}", "缺少必填字段 {field}"),
+    "input_absent": ("is missing", "缺失"),
+    "input_empty": ("is empty", "为空"),
     "input_unknown": ("Object contains unknown field {field}", "含有未知字段 {field}"),
     "input_enum": ("Invalid enum value {given}", "无效的值 {given}"),
     "input_value": ("Invalid value {given}", "无效的值 {given}"),
@@ -53,14 +55,6 @@ TEXTS: dict[str, tuple[str, str]] = {
         "This call takes no as_of (as_of={given!r}); leave it out to read what is there now. docs/past.md names the "
         "calls that do.",
         "此调用不支持 as_of（as_of={given!r}）；去掉它可读取当前内容。支持 as_of 的调用见 docs/past.md。",
-    ),
-    "no_model": (
-        "There is no model {name!r} here; there is {known}.",
-        "此处没有模型 {name!r}；可用模型：{known}。",
-    ),
-    "no_model_of_provider": (
-        "The model's provider does not know the model {name!r}.",
-        "模型提供方没有模型 {name!r}。",
     ),
     "cron_minute": ("bad minute", "“分”无效"),
     "cron_hour": ("bad hour", "“时”无效"),

@@ -9,15 +9,18 @@ from typing import Any, Literal, TypeAlias, assert_never
 
 import msgspec
 
+from app.core.messages import storable
+from app.core.reasons import Reason
+
 NAME_CHARS_MAX = 200
 ROLES = ("developer", "system", "user", "assistant", "tool", "function")
 
 
 class InvalidShape(ValueError):
-    """`field` of the message is wrong: the message says what and how to correct it."""
+    """`field` of the message is wrong, empty for the message itself: `reason` says what and how to correct it."""
 
-    def __init__(self, field: str, reason: str) -> None:
-        super().__init__(f"{field}: {reason}" if field else reason)
+    def __init__(self, field: str, reason: Reason) -> None:
+        super().__init__(": ".join(filter(None, (field, reason.told("en")))))
         self.field = field
         self.reason = reason
 
@@ -142,11 +145,11 @@ _any = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 _AT_PATH = re.compile(r"(?P<reason>.*?)(?: - at `(?:key in )?\$\.?(?P<path>[^`]*)`)?", re.DOTALL)
 _HINTS = (
-    (re.compile(r"^role$"), f"the role is one of {', '.join(ROLES)}"),
-    (re.compile(r"^content\b"), "send a string, or a list of parts that this role may have"),
-    (re.compile(r"^tool_calls\b"), "send [{id, type: 'function', function: {name, arguments}}]"),
-    (re.compile(r"^tool_call_id$"), "name the id of the tool call that this message answers"),
-    (re.compile(r"^name$"), "send a string"),
+    (re.compile(r"^role$"), Reason("shape_role", {"roles": ", ".join(ROLES)})),
+    (re.compile(r"^content\b"), Reason("shape_content")),
+    (re.compile(r"^tool_calls\b"), Reason("shape_tool_calls")),
+    (re.compile(r"^tool_call_id$"), Reason("shape_answers")),
+    (re.compile(r"^name$"), Reason("shape_name")),
 )
 
 
@@ -174,9 +177,7 @@ def checked(message: msgspec.Raw | bytes) -> Checked:
             return _assistant(found, message)
         case _Tool():
             if not found.tool_call_id:
-                raise InvalidShape(
-                    "tool_call_id", "is empty; name the id of the tool call that this message answers"
-                )
+                raise InvalidShape("tool_call_id", Reason("shape_answers", said="is empty"))
             return Checked("tool", message, answers=found.tool_call_id)
         case _:
             return Checked(role, message)
@@ -200,17 +201,15 @@ def _assistant(found: _Assistant, message: msgspec.Raw) -> Checked:
         message = _encoded(fields, [key for key in fields if key != "tool_calls"], message)
     said = (found.content, found.refusal, calls, found.function_call, found.audio)
     if not any(said):
-        raise InvalidShape(
-            "content", "is missing; an assistant's message has content, a refusal or tool calls"
-        )
+        raise InvalidShape("content", Reason("shape_said_nothing", said="is missing"))
     ids = tuple(call.id for call in calls)
     if len(set(ids)) < len(ids) or not all(ids):
-        raise InvalidShape("tool_calls", "every call needs an id of its own")
+        raise InvalidShape("tool_calls", Reason("shape_call_ids"))
     names = {f"tool_calls[{n}].{kind}": name for n, (kind, name) in enumerate(map(_called, calls))}
     if not isinstance(found.function_call, Unset):
         names["function_call"] = found.function_call.name
     if nameless := next((place for place, name in names.items() if not name), None):
-        raise InvalidShape(f"{nameless}.name", "is empty; name what is called")
+        raise InvalidShape(f"{nameless}.name", Reason("shape_called", said="is empty"))
     return Checked("assistant", message, ids)
 
 
@@ -231,12 +230,10 @@ def _demand_known(role: str, given: object, known: object) -> None:
     if unknown is None:
         return
     place = unknown.removeprefix(".")
-    what = (
-        f"is not for a message of role {role}"
-        if place in _OF_SOME
-        else "is no key that the OpenAI API knows here"
+    known_elsewhere = place in _OF_SOME
+    raise InvalidShape(
+        place, Reason("shape_other_role", {"role": role}) if known_elsewhere else Reason("shape_unknown")
     )
-    raise InvalidShape(place, f"{what}; leave it out")
 
 
 def _unknown(given: Any, known: Any) -> str | None:
@@ -267,11 +264,11 @@ def _without_nulls(message: msgspec.Raw | bytes) -> msgspec.Raw:
         _any.decode(message)  # also what nobody looks at has to be valid JSON text
         fields = _fields.decode(message)
     except msgspec.ValidationError:
-        raise InvalidShape("", "a message is a JSON object with a role and content") from None
+        raise InvalidShape("", Reason("shape_object")) from None
     except RecursionError:
-        raise InvalidShape("", "the message is nested too deeply") from None
-    except (msgspec.DecodeError, UnicodeError) as error:
-        raise InvalidShape("", f"the message is not valid JSON ({error})") from None
+        raise InvalidShape("", Reason("shape_deep")) from None
+    except (msgspec.DecodeError, UnicodeError):
+        raise InvalidShape("", Reason("shape_not_json")) from None
     kept = [key for key, value in fields.items() if key == "content" or bytes(value) != b"null"]
     return _encoded(fields, kept, message)
 
@@ -289,5 +286,5 @@ def _shown(message: str) -> InvalidShape:
     reason, path = (found["reason"], found["path"] or "") if found else (message, "")
     if missing := re.search(r"missing required field `([^`]*)`", reason):
         path, reason = ".".join(filter(None, (path, missing[1]))), "is missing"
-    hint = next((hint for pattern, hint in _HINTS if pattern.search(path)), "correct it and send it again")
-    return InvalidShape(path, f"{reason[:1].lower() + reason[1:]}; {hint}")
+    hint = next((hint for pattern, hint in _HINTS if pattern.search(path)), Reason("shape_other"))
+    return InvalidShape(path, msgspec.structs.replace(hint, said=storable(reason)))

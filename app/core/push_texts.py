@@ -6,6 +6,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The form cannot be read ({reason}); nothing was stored.",
         "无法读取表单（{reason}），未保存任何内容。",
     ),
+    "upload_unreadable": ("{said}", "格式有误：{said}"),
+    "upload_parts": ("it has more than {limit} parts", "超过 {limit} 个部分"),
+    "upload_nameless": ("a part has no name", "有一个部分没有名称"),
+    "upload_field_long": (
+        "the field {name!r} has more than {limit} bytes",
+        "字段 {name!r} 超过 {limit} 字节",
+    ),
+    "upload_field_not_utf8": ("the field {name!r} is not UTF-8", "字段 {name!r} 不是 UTF-8 编码"),
+    "upload_cut": ("it ends too early", "内容不完整"),
+    "upload_sender_gone": ("its sender went away", "发送方已断开"),
     "upload_slow": (
         "The file did not come within {seconds} seconds; nothing was stored.",
         "文件未在 {seconds} 秒内传完，未保存任何内容。",

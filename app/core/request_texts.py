@@ -10,6 +10,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The body is too large; {limit} bytes are taken.",
         "请求正文过大，最多 {limit} 字节。",
     ),
+    "kept_too_large": (
+        "What was sent has {size} bytes as it is kept; the limit is {limit}. Send less of it, or upload it as a file.",
+        "所发送的内容保存后为 {size} 字节，上限为 {limit} 字节；请减少内容，或作为文件上传。",
+    ),
+    "id_used": (
+        "This was sent before under the same id, with other content; give it an id of its own.",
+        "此编号已用于另一内容，请换一个编号。",
+    ),
     "no_address": (
         "There is nothing at this address, or it is not for you; /schema shows what there is.",
         "此地址不存在或您无权访问；可用地址见 /schema。",
@@ -21,6 +29,10 @@ TEXTS: dict[str, tuple[str, str]] = {
     "cursor_of_feed": (
         "{name}={given!r} is not a cursor; send an offset (42) or an answer's cursor (epoch:42).",
         "{name}={given!r} 不是游标；请发送偏移量（42）或应答中的游标（epoch:42）。",
+    ),
+    "last_event_id_alone": (
+        "Last-Event-ID needs the conversation_id that the routing event named; send it in the body.",
+        "Last-Event-ID 需要 routing 事件中给出的 conversation_id，请在请求正文中提供。",
     ),
     "cursor_of_experiences": (
         "{name}={given!r} is not a cursor; send that of the last frame, or none.",

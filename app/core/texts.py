@@ -4,7 +4,9 @@ from typing import Literal
 
 from app.core.admin_texts import TEXTS as ADMIN_TEXTS
 from app.core.input_texts import TEXTS as INPUT_TEXTS
+from app.core.message_texts import TEXTS as MESSAGE_TEXTS
 from app.core.minutes_texts import TEXTS as MINUTES_TEXTS
+from app.core.model_texts import TEXTS as MODEL_TEXTS
 from app.core.push_texts import TEXTS as PUSH_TEXTS
 from app.core.request_texts import TEXTS as REQUEST_TEXTS
 
@@ -134,6 +136,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
         "The task took longer than {seconds} seconds and was ended.",
         "任务超过 {seconds} 秒，已结束。",
     ),
+    "call_ended": ("This call was ended before it had a result.", "此调用在得到结果之前已结束。"),
+    "time_is_up": ("The time is up.", "时间已用完。"),
     "cancelled": ("The task was cancelled.", "任务已取消。"),
     "steered": ("The running task has taken your message into account.", "正在运行的任务已采纳您的消息。"),
     "budget_tokens": (
@@ -163,18 +167,6 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "no_agent": (
         "There is no agent {name!r}. Known agents: {known}.",
         "没有智能体 {name!r}。可用智能体：{known}。",
-    ),
-    "message_malformed": (
-        "{field}: {reason}.",
-        "{field}：{reason}。",
-    ),
-    "tool_call_unknown": (
-        "tool_call_id {id!r} is of no tool call that an earlier message of an assistant has; add that message first.",
-        "tool_call_id {id!r} 不属于此前任何助手消息的工具调用，请先添加该消息。",
-    ),
-    "tool_call_answered": (
-        "The tool call {id!r} has a result already, or gets it from the task that made it; leave this message out.",
-        "工具调用 {id!r} 已有结果，或将由发起它的任务返回结果；请去掉此消息。",
     ),
     "watching_only": (
         "This session is {owner}'s: you may watch it, but not take part in it.",
@@ -385,7 +377,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "quota_month": ("month", "月"),
     **ADMIN_TEXTS,
     **INPUT_TEXTS,
+    **MESSAGE_TEXTS,
     **MINUTES_TEXTS,
+    **MODEL_TEXTS,
     **PUSH_TEXTS,
     **REQUEST_TEXTS,
 }

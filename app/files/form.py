@@ -12,6 +12,7 @@ import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
+from app.core.reasons import Reason
 from app.core.texts import Locale, text
 from app.files.store import Draft
 
@@ -64,9 +65,16 @@ class SeveralFiles(FormRefused):
 
 
 class FormBroken(FormRefused):
-    """Not a multipart form, or one that ends too early. Value: `reason`."""
+    """Not a multipart form, or one that ends too early."""
 
     key = "upload_broken"
+
+    def __init__(self, reason: Reason) -> None:
+        self._reason = reason
+        super().__init__()
+
+    def sentence(self, locale: Locale) -> str:
+        return text(self.key, locale, reason=self._reason.told(locale))
 
 
 class FormTooSlow(FormRefused):
@@ -122,12 +130,12 @@ class _Form:
         try:
             self._parser.write(data)
         except FormParserError as error:
-            raise FormBroken(reason=str(error)[:200]) from None
+            raise FormBroken(Reason("upload_unreadable", {"said": str(error)[:200]})) from None
 
     def _begin_part(self) -> None:
         self._parts += 1
         if self._parts > PARTS_MAX:
-            raise FormBroken(reason=f"it has more than {PARTS_MAX} parts")
+            raise FormBroken(Reason("upload_parts", {"limit": PARTS_MAX}))
         self._headers.clear()
         self._value.clear()
 
@@ -140,7 +148,7 @@ class _Form:
     def _enter_part(self) -> None:
         _, options = parse_options_header(self._headers.get("content-disposition", b""))
         if b"name" not in options:
-            raise FormBroken(reason="a part has no name")
+            raise FormBroken(Reason("upload_nameless"))
         self._name = options[b"name"].decode("utf-8", "replace")
         self._in_file = self._name == FILE_FIELD and b"filename" in options
         if self._in_file:
@@ -157,7 +165,7 @@ class _Form:
             self.draft.write(data[start:end])
             return
         if len(self._value) + end - start > FIELD_BYTES_MAX:
-            raise FormBroken(reason=f"the field {self._name[:40]!r} has more than {FIELD_BYTES_MAX} bytes")
+            raise FormBroken(Reason("upload_field_long", {"name": self._name[:40], "limit": FIELD_BYTES_MAX}))
         self._value += data[start:end]
 
     def _end_part(self) -> None:
@@ -165,7 +173,7 @@ class _Form:
             try:
                 self.fields[self._name] = self._value.decode()
             except UnicodeDecodeError:
-                raise FormBroken(reason=f"the field {self._name[:40]!r} is not UTF-8") from None
+                raise FormBroken(Reason("upload_field_not_utf8", {"name": self._name[:40]})) from None
 
     def _end(self) -> None:
         self.complete = True
@@ -196,7 +204,7 @@ async def receive(
             case TimeoutError():
                 raise FormTooSlow(seconds=f"{form_seconds:g}") from None
             case FormParserError():
-                raise FormBroken(reason=str(error)[:200]) from None
+                raise FormBroken(Reason("upload_unreadable", {"said": str(error)[:200]})) from None
             case _:
                 raise
 
@@ -211,7 +219,7 @@ async def _read(
             raise FileTooLarge
         await in_thread(form.feed, piece)
     if not form.complete:
-        raise FormBroken(reason="it ends too early")
+        raise FormBroken(Reason("upload_cut"))
     if form.draft is None:
         raise FileMissing
     return ReceivedFile(form.draft, form.filename, form.claimed, form.fields)

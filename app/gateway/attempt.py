@@ -11,6 +11,7 @@ import structlog
 
 from app.core.events import Tier
 from app.core.messages import ModelAnswer, ModelRequest, Usage
+from app.core.reasons import Reason
 from app.gateway.model import (
     AttemptBegun,
     AttemptFailed,
@@ -94,13 +95,13 @@ class Attempt:
             self.answer, self.failure = None, error
         except Exception as error:
             logger.exception("model_broke", model=self._model.name)
-            message = f"The model {self._model.name} failed."
-            self.answer, self.failure = None, ModelError("internal", message, transient=False)
+            reason = Reason("model_failed", {"name": self._model.name})
+            self.answer, self.failure = None, ModelError("internal", reason, transient=False)
             self.failure.__cause__ = error
         else:
             if self.answer is None:
-                message = f"The model {self._model.name} stopped without an answer."
-                self.failure = ModelError("malformed_answer", message, transient=True)
+                reason = Reason("model_stopped", {"name": self._model.name})
+                self.failure = ModelError("malformed_answer", reason, transient=True)
         finally:
             self._observe(span)
             await events.aclose()
@@ -144,8 +145,8 @@ async def within(
         while True:
             event = await _next(events, deadline)
             if event is None:
-                message = f"The model took longer than {timeout_seconds:g} s."
-                raise ModelError("timeout", message, transient=True)
+                reason = Reason("model_took_long", {"seconds": timeout_seconds})
+                raise ModelError("timeout", reason, transient=True)
             if isinstance(event, _Ended):
                 if event.error is not None:
                     raise event.error
@@ -169,8 +170,8 @@ async def _read(model: Model, request: ModelRequest, events: asyncio.Queue[Model
     except asyncio.CancelledError:
         if task is not None and task.cancelling():
             raise
-        message = f"The model {model.name} broke off."  # something within it was cancelled, not we
-        ended = _Ended(ModelError("internal", message, transient=True))
+        reason = Reason("model_of_name_broke_off", {"name": model.name})
+        ended = _Ended(ModelError("internal", reason, transient=True))  # it was cancelled, not we
     except BaseException as error:
         ended = _Ended(error)
     finally:

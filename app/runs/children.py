@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.agents.modes import MODES
 from app.core.envelope import NewEvent, Recorded
 from app.core.events import (
     ChildAnswered,
@@ -24,16 +25,16 @@ from app.core.events import (
 )
 from app.core.ids import derived_id
 from app.core.intents import AwaitRun, ChildSpec
+from app.core.texts import text
 from app.log.read import LogReader
 from app.runs.ears import Ears
 from app.runs.entry import Entry
 from app.runs.ledger import Ledger, patiently
-from app.runs.modes import MODES
 from app.runs.operations import Starts
 from app.runs.record import RunRecord, intent_id, read_events
+from app.runs.start import locale_of
 
 BY_PARENT = "system"
-TIME_IS_UP = "The time is up."
 PARENT_ENDED = "the task that started this one has ended"
 
 
@@ -105,7 +106,13 @@ class Children:
                 )
             over = self._over(waiting)
             if over is None and not self._word(intent):
-                return ChildEnded(step, key, "", TIME_IS_UP, "budget_exceeded")
+                return ChildEnded(
+                    step,
+                    key,
+                    "",
+                    text("time_is_up", locale_of(self._record.requested.locale)),
+                    "budget_exceeded",
+                )
             if over is None:
                 return ChildEnded(step, key)
             if (ended := await self._ended(step, key, over)) is not None:

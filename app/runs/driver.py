@@ -158,7 +158,7 @@ class Driver:
         closing: list[NewEvent] = []
         for call in open_calls:
             partial = self._effects.partial_text(call.step)
-            closing += self._outcome_events(closed_by(record, call, ending, partial))
+            closing += self._outcome_events(closed_by(record, call, ending, partial, self._locale))
         partial = self._effects.partial_text(max(record.calls, default=0))
         words = last_words(record, ending, partial, self._locale)
         said = [ledger.event(word, WORDS.get(type(word), "message")) for word in words]
@@ -273,7 +273,7 @@ class Driver:
         try:
             await self._record_outcome(closed)
         except PayloadTooLarge as error:
-            too_large = f"The answer has {error.size_bytes} bytes, the limit is {error.limit_bytes}."
+            too_large = text("model_too_large", self._locale, size=error.size_bytes, limit=error.limit_bytes)
             closed = ModelFailed(one.step, one.key, "malformed_answer", too_large)
             await self._record_outcome(closed)
         self._effects.close(one.step)

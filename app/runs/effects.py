@@ -36,6 +36,7 @@ from app.core.intents import (
     ToolResult,
 )
 from app.core.messages import ModelAnswer, ModelRequest, ToolCall, storable
+from app.core.reasons import Reason
 from app.core.streams import conversation_key
 from app.core.texts import Locale, text
 from app.gateway.model import AttemptBegun, AttemptFailed, Model, ModelError, TextDelta, ThinkingDelta
@@ -158,7 +159,7 @@ class Effects:
                 *self._charged,
             )
         except ModelError as error:
-            error_class, message = error.error_class, str(error)
+            error_class, message = error.error_class, error.told(self._locale)
         except LogError:
             raise
         except Exception:
@@ -191,7 +192,7 @@ class Effects:
             await asyncio.wait({work, self._speaking}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            raise ModelError("interrupted", "A person has interrupted this speech.", transient=False)
+            raise ModelError("interrupted", Reason("model_interrupted"), transient=False)
         finally:
             self._speaking = None
             if not work.done():
@@ -221,9 +222,7 @@ class Effects:
             if (close := getattr(stream, "aclose", None)) is not None:
                 await close()
         if answer is None:
-            raise ModelError(
-                "malformed_answer", "The model's answer broke off before its end.", transient=True
-            )
+            raise ModelError("malformed_answer", Reason("model_broke_off"), transient=True)
         return _storable_answer(answer)
 
     async def _note_attempt(self, step: int, key: str, failed: AttemptFailed, number: int) -> None:

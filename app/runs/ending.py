@@ -32,8 +32,6 @@ from app.runs.operations import MODE as OPERATION
 from app.runs.people import request_id
 from app.runs.record import Called, Closed, RunRecord, Stop
 
-CALL_ENDED = "This call was ended before it had a result."
-
 
 class Answered(msgspec.Struct, frozen=True):
     """The mode came to its end. `content` may be blank; then a fixed text stands in."""
@@ -65,18 +63,19 @@ def may_have_begun(record: RunRecord, called: ToolCalled) -> bool:
     return not needs_consent or request_id(record.task_id, called.step) in record.used
 
 
-def closed_by(record: RunRecord, call: Called, ending: Ending, partial: str) -> Closed:
+def closed_by(record: RunRecord, call: Called, ending: Ending, partial: str, locale: Locale) -> Closed:
     """The outcome of a call that is still open when the run ends. `partial` is what there is of its answer."""
     error_class = ending.error_class if isinstance(ending, Failed) else "cancelled"
+    ended = text("call_ended", locale)
     match call:
         case ModelCalled():
-            return ModelFailed(call.step, call.key, error_class, CALL_ENDED, partial)
+            return ModelFailed(call.step, call.key, error_class, ended, partial)
         case ToolCalled() if may_have_begun(record, call):
             return effect_unknown(call)
         case ToolCalled():
-            return ToolReturned(call.step, call.key, call.call_id, call.name, CALL_ENDED, error_class)
+            return ToolReturned(call.step, call.key, call.call_id, call.name, ended, error_class)
         case ChildAwaited():
-            return ChildEnded(call.step, call.key, "", CALL_ENDED, error_class)
+            return ChildEnded(call.step, call.key, "", ended, error_class)
         case _ as never:
             assert_never(never)
 
@@ -85,7 +84,7 @@ def last_words(record: RunRecord, ending: Ending, partial: str, locale: Locale) 
     """What goes with the terminal event: the answer, or what there was of it. `partial`: of an open call."""
     dissolved = _dissolved(record, ending)
     if record.requested.mode == OPERATION:
-        return [_operation_finished(record, ending)]
+        return [_operation_finished(record, ending, locale)]
     if record.requested.parent is not None:
         return [ChildAnswered(ending.content), *dissolved] if isinstance(ending, Answered) else dissolved
     message_id = str(derived_id(record.task_id, "answer"))
@@ -165,7 +164,7 @@ def terminal(record: RunRecord, ending: Ending, duration_ms: int) -> Event:
             assert_never(never)
 
 
-def _operation_finished(record: RunRecord, ending: Ending) -> OperationFinished:
+def _operation_finished(record: RunRecord, ending: Ending, locale: Locale) -> OperationFinished:
     """What takes the place of an operation's pending result."""
     match ending:
         case Answered(content):
@@ -173,7 +172,7 @@ def _operation_finished(record: RunRecord, ending: Ending) -> OperationFinished:
         case Failed(error_class, content):
             pass
         case Cancelled(stop):
-            error_class, content = "cancelled", stop.reason or CALL_ENDED
+            error_class, content = "cancelled", stop.reason or text("call_ended", locale)
     requested = record.requested
     name = requested.tools[0].spec.name if requested.tools else ""
     return OperationFinished(

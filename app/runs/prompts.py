@@ -10,6 +10,7 @@ from uuid import UUID
 
 import msgspec
 
+from app.agents.modes import MODES
 from app.core.envelope import Recorded
 from app.core.events import (
     ChildStarted,
@@ -33,7 +34,6 @@ from app.core.intents import (
 )
 from app.core.messages import ModelRequest
 from app.log.read import LogReader
-from app.runs.modes import MODES
 from app.runs.record import RunRecord, fold, outcome_of, read_events
 from app.runs.start import run_start
 

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 from app.core.quotas import Reached, sentence_of
+from app.core.reasons import Reason
 from app.core.texts import Locale, text
 
 
@@ -90,9 +91,16 @@ class SessionIsClosed(Refused):
 
 
 class MessageMalformed(Refused):
-    """It is not as the OpenAI API takes it. Values: `field`, `reason`."""
+    """It is not as the OpenAI API takes it. `field` is wrong, for this `reason`."""
 
     key = "message_malformed"
+
+    def __init__(self, field: str, reason: Reason) -> None:
+        self._reason = reason
+        super().__init__(field=field)
+
+    def sentence(self, locale: Locale) -> str:
+        return text(self.key, locale, **self.values, reason=self._reason.told(locale))
 
 
 class ToolCallUnknown(Refused):

@@ -6,6 +6,8 @@ from zoneinfo import ZoneInfo
 import msgspec
 from cronsim import CronSim, CronSimError
 
+from app.core.reasons import reason_in
+from app.core.texts import Locale, text
 from app.runs.refused import Refused
 
 YEARS_MAX = 10
@@ -45,6 +47,10 @@ class CronInvalid(Refused):
     """Values: `given`, `reason`."""
 
     key = "reminder_cron_invalid"
+
+    def sentence(self, locale: Locale) -> str:
+        reason = reason_in(str(self.values["reason"]), locale)
+        return text(self.key, locale, **{**self.values, "reason": reason})
 
 
 class CronNever(Refused):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from app.agents.modes import MODES, modes_on_request
 from app.agents.plan_exec import default_phases
 from app.agents.routing import MODE_OF, MeetingCommand, Route, RouteError, route, to_meeting, to_skill
 from app.core.agent import Agent
@@ -13,13 +14,10 @@ from app.core.texts import Locale
 from app.experts.library import ExpertLibrary
 from app.runs import refused
 from app.runs.meetings import MeetingOptions, MeetingRefused, Meetings, Seated
-from app.runs.modes import MODES
 from app.skills.agent_files import AgentLibrary
 from app.skills.library import SkillLibrary
 from app.skills.skill import with_skill
 from app.tools.toolbox import ToolBox
-
-INTERNAL_MODES = frozenset({"operation"})
 
 
 class Chosen(msgspec.Struct, frozen=True):
@@ -80,9 +78,8 @@ class Roster:
                 raise MeetingRefused(error)
             case None:
                 pass
-        if chosen.mode not in MODES or chosen.mode in INTERNAL_MODES:
-            known = ", ".join(name for name in MODES if name not in INTERNAL_MODES)
-            raise refused.ModeMissing(mode=storable(chosen.mode)[:80], known=known)
+        if chosen.mode not in (known := modes_on_request()):
+            raise refused.ModeMissing(mode=storable(chosen.mode)[:80], known=", ".join(known))
         if chosen.meeting is not None:
             seated = self.meetings.seat(chosen.meeting, agent, self.toolbox.names, self._locale)
             return Chosen(agent, chosen, seated)

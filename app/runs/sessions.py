@@ -21,7 +21,6 @@ from app.core.titles import GIVEN_CHARS_MAX, given_title
 from app.log.errors import OffsetConflict
 from app.log.ids import new_id
 from app.log.log import Appended, Log
-from app.log.read import newest_first
 from app.runs.refused import Refused
 
 METADATA_BYTES_MAX = 16 * 1024
@@ -68,7 +67,7 @@ class Sessions:
         session_id: str | None = None,
     ) -> tuple[str, Appended | None]:
         """The id of the new session, and its append; None for one that was opened before with the same agent and
-        metadata under the `session_id` that the client chose.
+        metadata under the `session_id` that the client chose. It may have been deleted since: the views know.
 
         Raises `AgentUnknown`, `SessionTaken`, `MetadataTooLong` (16 KiB), `InvalidConversationId`; nothing was written.
         """
@@ -82,7 +81,7 @@ class Sessions:
         try:
             return session_id, await self._log.append(stream, events, expected_offset=0)
         except OffsetConflict:
-            if await self._opened(stream) != opened or await self._deleted(stream):
+            if await self._opened(stream) != opened:
                 raise SessionTaken(id=session_id[:80]) from None
             return session_id, None
 
@@ -126,14 +125,6 @@ class Sessions:
             if isinstance(event := recorded.event(), SessionOpened):
                 return event
         return None
-
-    async def _deleted(self, stream: str) -> bool:
-        """Whether it was ever deleted: then it is a session no more, whatever came behind. Reads back to the beginning
-        where it was not."""
-        async for recorded in newest_first(self._log.reader, stream):
-            if recorded.type == "conversation.deleted":
-                return True
-        return False
 
 
 def _encoded(metadata: dict[str, Any]) -> msgspec.Raw:

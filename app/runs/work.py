@@ -9,6 +9,7 @@ from typing import assert_never
 import msgspec
 import structlog
 
+from app.agents.modes import MODES
 from app.core.intents import Mode
 from app.core.streams import conversation_key
 from app.core.texts import Locale, text
@@ -23,7 +24,6 @@ from app.runs.ending import Answered, Cancelled, Ending, Failed
 from app.runs.entry import Entry
 from app.runs.ledger import Ledger, patiently
 from app.runs.lessons import FindLessons, give_lessons
-from app.runs.modes import MODES
 from app.runs.observed import Observed, observed_run
 from app.runs.operations import Operations, Starts
 from app.runs.people import Requests

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
+from app.agents.modes import modes_in_files
 from app.agents.routing import name_key, nearest_first
 from app.core.agent import Agent
 from app.core.events import PhasePolicy, RunLimits
 from app.core.lessons import LESSONS_MAX
 from app.skills.fields import BadFile, Fields, read_toml
-from app.skills.names import MODES, Tools
+from app.skills.names import Tools
 from app.skills.shelf import Place, Shelf
 
 SHIPPED = Path(__file__).parent / "agents"
@@ -122,7 +123,7 @@ def parse_agent(file: Path, data: bytes, *, default: Agent, tools: Tools) -> Age
         default.tools if named is None else named,
         _limits(fields, default.limits),
         fields.whole("max_history", 2, 1_000, default=default.max_history),
-        fields.choice("mode", MODES, default=default.mode, example='mode = "plan_exec"'),
+        fields.choice("mode", modes_in_files(), default=default.mode, example='mode = "plan_exec"'),
         fields.text("model", 200, default=default.model or "", example='model = "gpt-4o-mini"') or None,
         _phases(fields, tools) or default.phases,
         fields.text(

@@ -5,9 +5,6 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-MODES = ("direct_chat", "react", "skill_react", "plan_exec", "rewoo", "reflexion")
-"""Modes that a skill or an agent may name."""
-
 CAPABILITIES = (
     "chat",
     "workflow",
@@ -36,7 +33,6 @@ TOOLS = frozenset(
     }
 )
 """Tools that ship, also those that are off by default: to name one that this deployment lacks is no error."""
-
 
 FROM_OUTSIDE = "mcp__"
 """How names of tools of MCP servers begin. Which there are is only known while their servers are up."""

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import msgspec
 
+from app.agents.modes import modes_in_files
 from app.core.agent import Agent
 from app.core.messages import storable
 from app.skills import front_matter
 from app.skills.fields import Fields
-from app.skills.names import CAPABILITIES, MODES, Tools
+from app.skills.names import CAPABILITIES, Tools
 
 DEFAULT_MODE = "skill_react"
 DESCRIPTION_CHARS_MAX = 1_024
@@ -66,7 +67,7 @@ def parse_skill(file: Path, data: bytes, *, tools: Tools) -> Skill:
             "description", DESCRIPTION_CHARS_MAX, example="description: Summarises a text or a file."
         ),
         _prompt(fields, document.body),
-        fields.choice("mode", MODES, default=DEFAULT_MODE, example="mode: react"),
+        fields.choice("mode", modes_in_files(), default=DEFAULT_MODE, example="mode: react"),
         _tools(fields, tools),
         fields.known_names("capabilities", CAPABILITIES, example="capabilities: [knowledge]") or (),
         _version(fields),

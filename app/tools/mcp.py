@@ -76,16 +76,10 @@ class ServerSettings(Protocol):
 
 
 class McpServers:
-    """All configured servers. Raises `ValueError` for settings that name no server, or one twice."""
+    """All configured servers, each under a name of its own (`Settings` sees to it)."""
 
     def __init__(self, servers: Sequence[ServerSettings], *, locale: Locale = "en") -> None:
-        self._servers: dict[str, _Server] = {}
-        for settings in servers:
-            if bool(settings.command) == bool(settings.url):
-                raise ValueError(f"mcp_servers: {settings.name!r} needs either 'command' or 'url'")
-            if settings.name in self._servers:
-                raise ValueError(f"mcp_servers: there are two named {settings.name!r}; rename one")
-            self._servers[settings.name] = _Server(settings, locale)
+        self._servers = {settings.name: _Server(settings, locale) for settings in servers}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self, offer: Offer, *, wait_seconds: float = 5.0) -> None:

@@ -9,8 +9,8 @@ from app.core import streams
 from app.core.envelope import NewEvent, user_actor
 from app.core.events import MessageAdded
 from app.core.ids import derived_id, named_id
-from app.core.messages import storable
 from app.core.openai_shape import Checked, InvalidShape, checked
+from app.core.reasons import Reason
 from app.log.errors import IdempotencyMismatch, LogOverloaded, OffsetConflict
 from app.log.ids import new_id
 from app.log.log import Appended, Log
@@ -137,9 +137,8 @@ async def _is_there(log: Log, stream: str, event_id: UUID) -> bool:
 
 def _checked(messages: Sequence[msgspec.Raw]) -> list[Checked]:
     if not 1 <= len(messages) <= MESSAGES_MAX:
-        raise refused.MessageMalformed(
-            field="messages", reason=f"send 1-{MESSAGES_MAX} messages at once, these are {len(messages)}"
-        )
+        counted = Reason("messages_count", {"limit": MESSAGES_MAX, "count": len(messages)})
+        raise refused.MessageMalformed(field="messages", reason=counted)
     found: list[Checked] = []
     for n, message in enumerate(messages):
         if len(bytes(message)) > MESSAGE_BYTES_MAX:
@@ -148,9 +147,8 @@ def _checked(messages: Sequence[msgspec.Raw]) -> list[Checked]:
             found.append(checked(message))
         except InvalidShape as error:
             place = f"messages[{n}]" if len(messages) > 1 else "message"
-            raise refused.MessageMalformed(
-                field=f"{place}.{error.field}" if error.field else place, reason=storable(error.reason)
-            ) from None
+            field = f"{place}.{error.field}" if error.field else place
+            raise refused.MessageMalformed(field=field, reason=error.reason) from None
     return found
 
 

@@ -1,6 +1,7 @@
 """The command line as a shell runs it: how it names itself, mistakes in its options, and output that nobody takes."""
 
 import asyncio
+import json
 import os
 import re
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from app.bench.cli import BENCHMARKS
 from app.log.log import open_log
 from tests.support.events import make_event
-from tests.support.service import ROOT
+from tests.support.service import ROOT, script
 
 SECONDS_MAX = 60
 FULL = Path("/dev/full")
@@ -101,6 +102,21 @@ def test_output_that_cannot_be_written_is_one_line(tmp_path: Path, imported: str
                 1,
                 "Error: standard output cannot be written: No space left on device\n",
             )
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="there is no /dev/full here")
+def test_a_service_that_cannot_say_where_it_serves_shuts_down_in_order(tmp_path: Path, dsn: str) -> None:
+    """Guards `MinutebookServer.startup`: its logs are lines of JSON, and no traceback is among them."""
+    model = script(tmp_path, [])
+    with FULL.open("wb") as full:
+        settings = {"DATABASE_URL": dsn, "MINUTEBOOK_MODEL": model}
+        ended = minutebook(tmp_path, "run", "--port", "0", out=full.fileno(), **settings)
+    *logged, last = ended.stderr.splitlines()
+    assert (ended.returncode, last) == (
+        1,
+        "Error: standard output cannot be written: No space left on device",
+    )
+    assert [line for line in logged if json.loads(line)["level"] == "error"] == []
 
 
 def test_a_reader_that_has_gone_away_is_told_nothing(tmp_path: Path, imported: str) -> None:

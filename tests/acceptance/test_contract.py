@@ -85,7 +85,10 @@ def test_every_call_and_frame_has_a_test_over_the_real_server(section: str) -> N
 def test_whatever_can_be_sent_or_called_is_in_the_table(rows: Rows, there: set[str]) -> None:
     """Guard: a frame, step or call that nobody has put to the test."""
     assert there
-    assert there <= rows.keys(), there - rows.keys()
+    untested = there - rows.keys()
+    assert not untested, (
+        f"{untested}: put each into a table of tests/acceptance/contract, with the test that shows it"
+    )
 
 
 def test_the_document_is_up_to_date() -> None:
@@ -93,4 +96,6 @@ def test_the_document_is_up_to_date() -> None:
     made = rendered()
     if os.environ.get("UPDATE_DOCS"):
         DOCUMENT.write_text(made, encoding="utf-8")
-    assert DOCUMENT.read_text(encoding="utf-8") == made, "run this test with UPDATE_DOCS=1"
+    assert DOCUMENT.read_text(encoding="utf-8") == made, (
+        "run tests/acceptance/test_contract.py with UPDATE_DOCS=1"
+    )

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.agents.modes import modes_in_files
 from tests.support.chat import chat, opened, told
 from tests.support.service import Service, running_service
 
 pytestmark = pytest.mark.timeout(600)
-MODES = ("direct_chat", "react", "skill_react", "plan_exec", "rewoo", "reflexion")
 HONEST = {"timeout", "plan_invalid", "budget_exceeded"}
 ANSWER_SECONDS = 120
 
@@ -24,7 +24,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             yield running
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("mode", modes_in_files())
 async def test_the_mode_ends_with_an_answer_or_an_honest_failure(service: Service, mode: str) -> None:
     async with service.client() as client:
         session_id = await opened(client)

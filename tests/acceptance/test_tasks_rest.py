@@ -67,12 +67,17 @@ async def test_what_a_client_calls_its_input_is_shown_to_the_agent_and_kept(
     assert text["input_data"]["message"] == "just a text, please"
 
 
-async def test_the_same_client_message_id_starts_one_task(client: httpx.AsyncClient) -> None:
+async def test_the_same_client_message_id_starts_one_task(
+    service: Service, client: httpx.AsyncClient
+) -> None:
     body = {"message": "once only, please", "client_message_id": "the same", "metadata": {"try": 1}}
     first, second = [(await client.post("/tasks", json={**body, "metadata": {"try": n}})) for n in (1, 2)]
     assert (first.status_code, second.status_code) == (201, 201)
     assert second.json()["task_id"] == first.json()["task_id"]
     assert second.json()["metadata"] == {"try": 1}
+    await watched(service, first.json()["task_id"])
+    late = await client.post("/tasks", json=body)
+    assert (late.status_code, late.json()["status"]) == (201, "completed")
     reused = await client.post("/tasks", json={**body, "message": "another"})
     assert reused.status_code == 409
 

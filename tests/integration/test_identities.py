@@ -254,12 +254,18 @@ async def test_a_use_is_noted_once_over_all_nodes_and_nobody_waits_for_it(nodes:
     await here.add("ana")
     new = new_key("ana")
     await here.issue(new)
+    await here.add("bob")
+    other = new_key("bob", 2)
+    await here.issue(other)
+    assert await here.whose(other.secret) is not None
+    assert here.uses._noted == {other.key_id}
     for seconds in (0, 599, 600):
         for node in (here, there, here, there):
             node.now = 6_000.0 + seconds
             assert await node.whose(new.secret) is not None
         for node in nodes:
             await node.uses.close()
+    assert here.uses._noted == {new.key_id}, "of these ten minutes alone"
     noted = await here.log.reader.stream(stream_of_user("ana"))
     assert [recorded.type for recorded in noted] == ["key.used"] * 2, "once in ten minutes"
     assert msgspec.json.decode(noted[0].payload) == {"type": "key.used", "key_id": new.key_id}

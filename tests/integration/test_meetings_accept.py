@@ -7,6 +7,7 @@ from uuid import UUID
 
 import pytest
 
+from app.agents.modes import MODES, ModeEntry
 from app.core.agent import Agent
 from app.core.envelope import NewEvent
 from app.core.events import RunClaimed, RunCompleted, RunLimits
@@ -19,7 +20,6 @@ from app.log.log import Log
 from app.runs import refused
 from app.runs.accept import INTERVENTIONS_MAX, Accepted, Busy, Conversations
 from app.runs.meetings import DEFAULT_BOARD, DEFAULT_TEAM, MeetingOptions, MeetingRefused, Meetings
-from app.runs.modes import MODES, ModeEntry
 from app.runs.roster import Roster
 from app.skills import library as skill_library
 from app.skills.agent_files import AgentLibrary

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from app.core import events as ev
-from projections import ALL, tasks, transcript
-from projections.building import BUILDING, beside, drop_retired
+from projections import ALL, building, tasks, transcript
+from projections.building import BUILDING, SwapBlocked, beside, drop_retired
 from projections.checking import check
 from projections.pages import connect
 from projections.projection import AnyProjection, fold_all
@@ -155,6 +155,23 @@ def test_a_new_version_that_cannot_be_built_leaves_the_old_table(dsn: str) -> No
         ProjectionRunner(dsn, [slow(refuse)]).rebuild("tasks")
     assert rows_of(dsn, tasks.PROJECTION) == before
     assert [name for name in schemas(dsn) if name.startswith(BUILDING)] == []
+
+
+def test_a_swap_that_a_reader_holds_up_says_who_it_is_and_changes_nothing(
+    dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(building, "SWAP_ATTEMPTS", 2)
+    monkeypatch.setattr(building, "_SWAP_LIMITS", b"SET LOCAL lock_timeout = '50ms'")
+    filled(dsn)
+    before = rows_of(dsn, tasks.PROJECTION)
+    with psycopg.connect(dsn, application_name="report") as reader:
+        reader.execute("SELECT * FROM tasks")
+        pid = reader.info.backend_pid
+        with pytest.raises(SwapBlocked, match=rf"^tasks: .* locked by backend {pid} \(report, for \d+ s\);"):
+            ProjectionRunner(dsn).rebuild("tasks")
+    assert rows_of(dsn, tasks.PROJECTION) == before
+    assert schemas(dsn) == []
+    assert ProjectionRunner(dsn).rebuild("tasks").behind == 0
 
 
 def build_and_hang(dsn: str, reached: "multiprocessing.synchronize.Event") -> None:

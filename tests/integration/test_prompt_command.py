@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from click.testing import Result
 
+from app.agents.modes import MODES, ModeEntry
 from app.commands.prompt import lines_of, prompt_command
 from app.core.agent import Agent
 from app.core.envelope import NewEvent, Recorded
@@ -45,7 +46,6 @@ from app.log.ids import new_id
 from app.log.log import Log
 from app.log.tasks import stream_of_task
 from app.runs import prompts
-from app.runs.modes import MODES, ModeEntry
 from app.runs.prompts import PromptError, SentTo, rebuild
 from tests.support.commands import invoke
 from tests.support.runs import Notes, of_type, process

@@ -6,6 +6,7 @@ from contextlib import suppress
 
 import pytest
 
+from app.agents.modes import MODES, ModeEntry
 from app.core.agent import Agent
 from app.core.envelope import Recorded
 from app.core.events import ExpertCard, RunLimits, TeamFormed
@@ -25,7 +26,6 @@ from app.core.messages import ChatMessage, ModelAnswer, ModelRequest
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedModel, When
 from app.log.log import Log
 from app.runs.entry import Entry
-from app.runs.modes import MODES, ModeEntry
 from tests.support.runs import (
     WAIT_SECONDS,
     DyingLog,
@@ -257,11 +257,13 @@ async def test_a_speaker_over_budget_is_told_to_the_meeting_instead_of_ending_th
 
 async def test_a_parent_whose_time_is_nearly_up_is_told_so_instead_of_waiting_on(log: Log) -> None:
     model = StuckModel("Half a hull")
-    async with process(log, model, agent=Agent(limits=RunLimits(timeout_seconds=1.5))) as p:
+    agent = Agent(limits=RunLimits(timeout_seconds=1.5))
+    async with process(log, model, agent=agent, locale="zh") as p:
         events = await p.run(QUESTION, conversation_id="c", mode="impatient")
         while tasks := p.runs._tasks():
             await asyncio.wait_for(asyncio.gather(*tasks), WAIT_SECONDS)
     assert of_type(events, "message.answered")[0]["content"] == "budget_exceeded"
+    assert of_type(events, "run.child_ended")[0]["content"] == "时间已用完。"
     assert types(await stream_events(log, STREAM)).count("run.cancelled") == 1
 
 

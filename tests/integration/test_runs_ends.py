@@ -46,7 +46,7 @@ async def stuck(p: Process, model: StuckModel) -> tuple[Accepted, asyncio.Task[N
 
 async def test_a_cancel_is_an_event_stops_the_model_and_keeps_what_there_was(log: Log) -> None:
     model = StuckModel()
-    async with process(log, model) as p:
+    async with process(log, model, locale="zh") as p:
         accepted, task = await stuck(p, model)
         assert await p.conversations.request_cancel(
             accepted.task_id, accepted.stream, "user:alice", "too slow"
@@ -58,6 +58,7 @@ async def test_a_cancel_is_an_event_stops_the_model_and_keeps_what_there_was(log
     assert of_type(events, "message.interrupted")[0]["content"] == "Half an answer"
     cancelled = of_type(events, "run.cancelled")[0]
     assert (cancelled["by"], cancelled["reason"]) == ("user:alice", "too slow")
+    assert of_type(events, "model.failed")[0]["message"] == "此调用在得到结果之前已结束。"
     assert model.stopped == 1
     assert log.live.of(accepted.stream) == []
     assert not p.runs.is_running(accepted.task_id)

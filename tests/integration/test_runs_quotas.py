@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from app.agents.modes import MODES, ModeEntry
 from app.core.admin_events import QuotaInfo, QuotaRemoved, QuotaSet
 from app.core.envelope import Recorded
 from app.core.events import ExpertCard, ModelAnswered, RunFailed, RunRequested, TeamFormed
@@ -18,7 +19,6 @@ from app.gateway.scripted import Answer, Rule, ScriptedModel, When
 from app.log.errors import LogUnavailable
 from app.log.log import Log
 from app.runs.accept import Accepted
-from app.runs.modes import MODES, ModeEntry
 from app.runs.quotas import UNBOUND, Charge, Quotas
 from app.runs.refused import QuotaExceeded
 from tests.support.logs import lock_waits, open_logs, session, whole_log, within

@@ -1,9 +1,15 @@
 """Whole turns over the real log, with a scripted model."""
 
+from collections.abc import AsyncIterator
+
 import msgspec
 
 from app.core.agent import Agent
 from app.core.events import RunLimits
+from app.core.messages import ModelRequest
+from app.core.reasons import Reason
+from app.gateway.gateway import Gateway
+from app.gateway.model import ModelError, ModelEvent
 from app.gateway.scripted import Answer, Rule, ScriptedCall, ScriptedError, ScriptedModel, When
 from app.log.log import Log
 from app.runs.history import history, read_history
@@ -114,6 +120,31 @@ async def test_a_blank_answer_becomes_the_fixed_text_of_the_locale(log: Log) -> 
     answered = of_type(events, "message.answered")[0]
     assert answered["fallback"] is True
     assert answered["content"].startswith("抱歉")
+
+
+class Away:
+    """A model that cannot be reached."""
+
+    name = "away"
+
+    async def stream(self, request: ModelRequest) -> AsyncIterator[ModelEvent]:
+        raise ModelError("unreachable", Reason("model_unreachable"), transient=True)
+        yield
+
+    async def close(self) -> None: ...
+
+
+async def test_why_a_model_gave_no_answer_is_told_in_the_language_of_the_task(log: Log) -> None:
+    gateway = Gateway({"a": Away()}, "a", recovery=Away(), retries=0, locale="zh")  # type: ignore[arg-type,dict-item]
+    async with process(log, gateway, locale="zh") as p:
+        events = await p.run("说点什么有用的", conversation_id="c")
+
+    told = [
+        event["message"]
+        for kind in ("model.attempt_failed", "model.failed", "run.failed")
+        for event in of_type(events, kind)
+    ]
+    assert told == ["无法连接模型提供方。"] * 3
 
 
 async def test_a_model_failure_ends_the_run_with_its_sentence_and_keeps_the_partial_text(log: Log) -> None:

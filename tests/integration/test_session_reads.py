@@ -1,13 +1,19 @@
 """Read queries for sessions, their messages, and the tasks that have not ended, on rows that were folded from a log."""
 
+from unittest.mock import AsyncMock
 from uuid import UUID
 
 import msgspec
+import pytest
 
 from app.core import events as ev
+from app.core.agent import Agent
+from app.log.log import Log
+from app.runs.sessions import HEAD_EVENTS, Sessions
 from projections import sessions_reads as sessions
 from projections import tasks, transcript
 from projections.runner import ProjectionRunner
+from tests.support.events import make_event
 from tests.support.projected import START, Book, reads, requested, task, write
 
 
@@ -33,6 +39,20 @@ async def test_sessions_are_listed_newest_first_and_only_ones_own(dsn: str) -> N
         assert found[0].metadata == {"a": 1}
         assert (await sessions.get(pool, "bob", "1")) is not None
         assert (await sessions.get(pool, "bob", "2")) is None
+
+
+async def test_a_session_is_opened_again_without_reading_what_was_said_in_it(
+    log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sessions_there = Sessions(log, lambda name: Agent(name))
+    opened = await sessions_there.open("alice", "assistant", session_id="s")
+    await log.append(stream("alice", "s"), [make_event("hello")])
+    reads_of = AsyncMock(wraps=log.reader.stream)
+    monkeypatch.setattr(log.reader, "stream", reads_of)
+    monkeypatch.setattr(log.reader, "stream_backwards", AsyncMock(side_effect=AssertionError))
+    assert opened[1] is not None
+    assert await sessions_there.open("alice", "assistant", session_id="s") == ("s", None)
+    reads_of.assert_awaited_once_with(stream("alice", "s"), limit=HEAD_EVENTS)
 
 
 async def test_messages_are_read_from_the_start_a_page_at_a_time(dsn: str) -> None:

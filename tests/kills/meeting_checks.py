@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from uuid import UUID
 
+from app.agents.modes import MODES
 from app.core.envelope import Recorded
 from app.core.events import (
     TERMINAL_TYPES,
@@ -33,7 +34,6 @@ from app.core.events import (
 )
 from app.core.meeting_events import MEETING_MODES
 from app.log.read import LogReader
-from app.runs.modes import MODES
 from app.runs.prompts import request_at
 from app.runs.record import fold
 from app.runs.start import run_start

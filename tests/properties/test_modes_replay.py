@@ -8,6 +8,7 @@ import msgspec
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
+from app.agents.modes import MODES
 from app.agents.plan_exec import ADVANCE, default_phases
 from app.core.acting import PARALLEL_CALLS_MAX
 from app.core.events import PhasePolicy, RunLimits, ToolRef
@@ -26,7 +27,6 @@ from app.core.intents import (
 )
 from app.core.messages import ChatMessage, ModelAnswer, ModelRequest, ToolCall, storable
 from app.core.plans import STEPS_MAX
-from app.runs.modes import MODES
 from tests.support.modes import spec
 from tests.support.replays import check_replay, played
 

@@ -16,7 +16,7 @@ from projections.pages import connect, decode_page, read_page
 from projections.projection import AnyProjection, fold, fold_all, touched_by
 from projections.runner import ProjectionRunner
 from projections.tables import Table
-from tests.support.projected import Book, books, shown_counts, write
+from tests.support.projected import Book, books, one_of_each, shown_counts, write
 
 
 class Sums:
@@ -71,6 +71,13 @@ def test_any_paging_gives_the_same_rows(projection: AnyProjection, book: Book, s
         table = {key: row for key, row in table.items() if row is not None}
     assert table == fold_all(projection, book.page(projection).entries)
     assert sums == Sums.of(projection, book)
+
+
+def test_the_books_have_every_event_that_a_projection_folds() -> None:
+    """Guard: what no book has is folded by no test of this file."""
+    there = {recorded.type for recorded in one_of_each(rounds=100).recorded}
+    lacking = set().union(*(projection.handles for projection in ALL)) - there
+    assert not lacking, f"tests/support/projected.py makes no {lacking}: give each a place in `_KINDS`"
 
 
 @given(book=books())

@@ -1,10 +1,12 @@
 """Events with their place in a log that a test writes itself, for tests of what is folded from them."""
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from uuid import UUID, uuid5
+from zlib import crc32
 
 import msgspec
 import psycopg
@@ -170,8 +172,15 @@ _KINDS = (
         "child",
         "told",
     ),
-    *("add", "add", "title", "describe", "imported", "confirm", "consent", "unsure"),
+    *("add", "add", "title", "describe", "imported", "confirm", "consent", "unsure", "use", "interject"),
+    *("note", "note", "note"),
 )
+_NOTES = tuple(
+    event
+    for line in (Path(__file__).parents[1] / "unit" / "golden_events.jsonl").read_bytes().splitlines()
+    if isinstance(event := msgspec.json.decode(line, type=ev.Event), ev.Note | ev.InterventionHeard)
+)
+"""One of each kind that a mode puts on record, and more."""
 _ENDS = ("answer", "interrupt", "complete", "fail", "cancel", "merge")
 _steps = st.tuples(st.sampled_from(_KINDS), st.integers(0, 3), _texts)
 _stories = st.lists(_steps, max_size=12) | st.lists(_steps, min_size=25, max_size=50)
@@ -179,11 +188,24 @@ _stories = st.lists(_steps, max_size=12) | st.lists(_steps, min_size=25, max_siz
 
 @st.composite
 def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
-    """Any order of events in a few conversations. Runs, messages and imports have ids of their own, as in real life."""
+    """Any order of events in a few conversations."""
+    return book_of(draw(_stories), after=after, scope=scope)
+
+
+def one_of_each(rounds: int) -> Book:
+    """Every kind of event that `books` may have, so many times."""
+    begun = ("request", 0, "text")  # a run that has not ended
+    return book_of(
+        [step for n in range(rounds) for kind in _KINDS for step in (begun, (kind, n % 4, "text"))]
+    )
+
+
+def book_of(story: Sequence[tuple[str, int, str]], *, after: int = 0, scope: str = "c") -> Book:
+    """Runs, messages and imports have ids of their own, as in real life."""
     book = Book(after=after)
     tasks: list[tuple[UUID, str]] = []
     ended, spoken, children = set[UUID](), set[UUID](), set[UUID]()
-    for number, (kind, which, text) in enumerate(draw(_stories)):
+    for number, (kind, which, text) in enumerate(story):
         stream = f"conversation/alice/{scope}{which % 2}"
         run, run_stream = tasks[-1 - which % len(tasks)] if tasks else (None, stream)
         simple = _in_conversation(kind, number, text, which)
@@ -206,7 +228,10 @@ def books(draw: st.DrawFn, *, after: int = 0, scope: str = "c") -> Book:
             book.add(ev.ConversationDeleted("c"), None, f"conversation/{scope}u/{scope}{which % 2}")
         elif (personal := _of_user(kind, number, text, which, scope)) is not None:
             book.add(personal, None, f"user/{scope}u")
-        elif run is not None and (meeting := _of_meeting(kind, number, text, which)) is not None:
+        elif (
+            run is not None
+            and (meeting := _of_meeting(kind, number, text, which) or _noted(kind, number)) is not None
+        ):
             if run not in ended | children:  # a meeting says nothing behind its end, and is nobody's child
                 spoken.add(run)
                 book.add(meeting, run, run_stream)
@@ -234,6 +259,8 @@ def _of_user(kind: str, number: int, text: str, which: int, scope: str) -> ev.Ev
             return ev.ReminderFired(f"r{which}", at, ("", "2026-03-01T00:00:00.5Z")[number % 2])
         case "unremind":
             return ev.ReminderCancelled(f"r{which}")
+        case "use":
+            return ev.KeyUsed(f"k{which}")
         case _:
             return None
 
@@ -313,6 +340,8 @@ def _of_run_and_others(kind: str, step: int, text: str) -> ev.Event:
             return ev.PhaseChanged("plan", "explore", text, step, "k")
         case "merge":
             return ev.RunMerged("t", "m")
+        case "interject":
+            return ev.SpeakerInterrupted("user:alice")
         case "confirm":
             return ev.ConfirmationRequested("x", step, "f", text, "", "00", START, "c")
         case "consent":
@@ -352,6 +381,12 @@ def _of_meeting(kind: str, number: int, text: str, which: int) -> ev.Event | Non
             return ev.ChildAnswered(text)
         case _:
             return None
+
+
+def _noted(kind: str, number: int) -> ev.Event | None:
+    if kind != "note":
+        return None
+    return msgspec.structs.replace(_NOTES[crc32(b"%d" % number) % len(_NOTES)], step=number)
 
 
 def _of_people(kind: str, step: int, text: str) -> ev.Event:

@@ -12,6 +12,7 @@ from app.agents.board import (
     calls_max,
     convened,
 )
+from app.agents.modes import MODES
 from app.core.board_prompts import MATERIAL_CHARS_MAX, SYSTEM_CHARS_MAX, WORDS
 from app.core.events import (
     BoardConcluded,
@@ -25,7 +26,6 @@ from app.core.events import (
 from app.core.intents import CallModel, ModelFailure, RunStart
 from app.core.messages import ChatMessage
 from app.core.texts import text
-from app.runs.modes import MODES
 from tests.support.boards import (
     AWAY,
     CONCLUSION,

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from app.agents.direct import direct_chat
+from app.agents.modes import MODES
 from app.agents.operation import operation
 from app.agents.react import react
 from app.agents.skill_react import goal_of, skill_react
@@ -13,7 +14,6 @@ from app.core.acting import LAST_CALL, PARALLEL_CALLS_MAX, TOO_MANY_CALLS
 from app.core.events import RunLimits
 from app.core.intents import CallModel, CallTool, Listen, ModelFailure, RunStart, ToolResult, intent_key
 from app.core.messages import AnswerShape, ChatMessage, ModelRequest, ToolCall, ToolSpec
-from app.runs.modes import MODES
 from tests.support.modes import drive, failed, said, texts
 
 SPEC = ToolSpec("clock", "Tells the time.", {"type": "object"})

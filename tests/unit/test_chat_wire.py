@@ -6,7 +6,7 @@ from uuid import UUID
 import msgspec
 import pytest
 
-from app.api.chat_wire import SessionFrames
+from app.api.chat_wire import MEETINGS_MAX, SessionFrames
 from app.core import events as ev
 from app.core.messages import ModelAnswer, ToolCall
 from app.log.subscribe import Delta
@@ -302,6 +302,15 @@ def test_the_running_task_comes_before_those_that_wait_and_operations_do_not_cou
     assert frames.running() == [task(2), task(1)]
     frames.show(book.add(ev.RunCompleted(), task(2)))
     assert frames.running() == [task(1)]
+
+
+def test_the_last_hundred_meetings_are_known_and_no_more() -> None:
+    book, frames = Book(), SessionFrames("en", after=0)
+    for number in range(MEETINGS_MAX + 2):
+        frames.show(book.add(ev.RunRequested("m1", "boats?", "a", "board", 1), task(number)))
+        frames.show(book.add(ev.RunClaimed("w", 1), task(number)))
+        frames.show(book.add(ev.RunCompleted(), task(number)))
+    assert list(frames.meetings) == [str(task(number)) for number in range(2, MEETINGS_MAX + 2)]
 
 
 def test_the_answer_of_the_last_tier_says_so() -> None:

@@ -8,10 +8,11 @@ import pytest
 from pydantic_ai import exceptions as failures
 
 from app.core.messages import ModelAnswer, ModelRequest, ToolCall
+from app.core.reasons import Reason
 from app.gateway.gateway import Gateway
-from app.gateway.model import AttemptBegun, AttemptFailed, TextDelta
+from app.gateway.model import AttemptBegun, AttemptFailed, ModelError, TextDelta
 from app.gateway.provider import Kind, Limits, ProviderModel
-from app.gateway.provider_errors import as_model_error
+from app.gateway.provider_errors import RULES, STATUSES, as_model_error
 from tests.support.providers import (
     CALCULATOR,
     HELLO,
@@ -179,6 +180,13 @@ def test_who_cannot_even_connect_in_time_is_unreachable(phase: Any) -> None:
 def test_other_failures(error: Exception, error_class: str) -> None:
     assert as_model_error(error).error_class == error_class
     assert "secret" not in str(as_model_error(error))
+
+
+@pytest.mark.parametrize("key", [*(rule[2] for rule in RULES), *(status[1] for status in STATUSES.values())])
+def test_every_failure_is_told_in_both_languages(key: str) -> None:
+    error = ModelError("internal", Reason(key), transient=False)
+    assert str(error).endswith(".")
+    assert error.told("zh").endswith("。")
 
 
 def test_the_limits_of_a_call_follow_from_the_whole() -> None:

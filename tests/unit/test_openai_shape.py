@@ -1,5 +1,6 @@
 """Contract section 7: messages in the OpenAI shape, all six roles. What passes the check, the client's types take."""
 
+import re
 from typing import Any, get_args
 
 import msgspec
@@ -86,7 +87,10 @@ def test_what_is_wrong_is_named(message: object, field: str) -> None:
     with pytest.raises(InvalidShape) as caught:
         checked(raw(message))
     assert caught.value.field == field
-    assert caught.value.reason
+    assert caught.value.reason.told("en")
+    in_chinese = caught.value.reason.told("zh")
+    assert re.search(r"[\u4e00-\u9fff]", in_chinese), in_chinese
+    assert not re.search(r"[a-z]+ [a-z]+ [a-z]+", in_chinese), in_chinese
 
 
 def test_tool_calls_and_results_are_known_by_their_ids() -> None:

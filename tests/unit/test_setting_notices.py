@@ -48,7 +48,7 @@ async def test_the_tools_are_known_without_opening_anything(tmp_path: Path, chan
     settings = Settings(data_dir=str(tmp_path), **changes)
     async with AsyncExitStack() as stack:
         toolbox = await open_tools(stack, settings, cast(Any, None), cast(Any, NoUploads()))
-    assert tool_names(settings) == set(toolbox.names)
+    assert tool_names(settings) == set(toolbox.names), "app/skills/names.py has to list what is built"
 
 
 def test_what_settings_name_in_vain_is_told_to_who_asks(

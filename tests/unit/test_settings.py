@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from app.settings import Settings, SettingsError, load
+from app.settings import Settings, SettingsError, check, load
 
 
 def test_the_environment_beats_the_file(tmp_path: Path) -> None:
@@ -134,9 +134,19 @@ def test_a_file_that_holds_no_key_set_is_named(tmp_path: Path, content: str | No
     assert str(file) in str(caught.value)
 
 
+@pytest.mark.parametrize("field", msgspec.structs.fields(Settings), ids=lambda field: field.name)
+def test_whatever_is_wrong_is_told_with_an_example_that_is_right(field: msgspec.structs.FieldInfo) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check({field.name: {"of": "no use"}})
+    example = str(caught.value).rpartition("; an example: ")[2]
+    assert example
+    given = msgspec.json.decode(example) if isinstance(field.default, tuple) else example
+    msgspec.convert(given, field.type, strict=False)
+
+
 def test_every_setting_is_in_the_document() -> None:
     document = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
     named = set(re.findall(r"`(?:MINUTEBOOK_)?([A-Z_]+)`", document))
     settings = {field.name.upper() for field in msgspec.structs.fields(Settings)}
-    assert settings <= named, "missing in docs/settings.md"
+    assert settings <= named, f"docs/settings.md lacks {settings - named}"
     assert named - settings <= {"CONFIG", "OTEL_EXPORTER_OTLP_ENDPOINT", "MINUTEBOOK_"}

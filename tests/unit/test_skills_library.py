@@ -11,16 +11,17 @@ import pytest
 from structlog.testing import capture_logs
 
 from app import tools
+from app.agents.modes import modes_in_files
 from app.agents.routing import SkillChoice
 from app.api.capabilities import capabilities
 from app.core.agent import Agent
-from app.runs.modes import MODES
 from app.skills import agent_files, library, names, shelf
 from app.skills.agent_files import AgentLibrary
 from app.skills.library import SkillLibrary
 from app.tools.mcp_words import tool_name
 
 EVERYTHING = tuple(names.TOOLS)
+DOCS = Path(__file__).parents[2] / "docs"
 
 
 class Clock:
@@ -77,8 +78,13 @@ def test_shipped_agents_are_read_without_a_problem() -> None:
     assert all(agent.description for agent in agents.agents[1:])
 
 
-def test_every_mode_that_a_file_may_name_is_there() -> None:
-    assert set(names.MODES) <= MODES.keys()
+@pytest.mark.parametrize("document", ["skills.md", "agents.md"])
+def test_the_documents_list_the_modes_that_a_file_may_name(document: str) -> None:
+    (line,) = (
+        line for line in (DOCS / document).read_text("utf-8").splitlines() if line.startswith("| `mode` |")
+    )
+    listed = tuple(re.findall(r"`(\w+)`", line)[1:])
+    assert listed == modes_in_files(), f"docs/{document} has to list the modes in this order"
 
 
 def test_every_tool_that_ships_may_be_named_also_where_it_is_off() -> None:
@@ -86,7 +92,9 @@ def test_every_tool_that_ships_may_be_named_also_where_it_is_off() -> None:
     sources = (file.read_text(encoding="utf-8") for file in Path(tools.__file__).parent.glob("*.py"))
     there = {name for source in sources for name in re.findall(r'make_tool\(\s*"(\w+)"', source)}
     assert len(there) >= 5
-    assert there <= names.TOOLS
+    assert there == names.TOOLS, "TOOLS in app/skills/names.py lists them"
+    told = set(re.findall(r"`(\w+)`", (DOCS / "tools.md").read_text("utf-8").partition("\n## ")[0]))
+    assert there <= told, f"the table of docs/tools.md lacks {there - told}"
 
 
 def test_tools_of_mcp_servers_may_be_named() -> None:
@@ -391,8 +399,7 @@ def test_capabilities_count_skills_by_their_tags(tmp_path: Path) -> None:
 )
 def test_capabilities_are_enabled_where_they_work(there: tuple[str, ...], enabled: set[str]) -> None:
     skills = SkillLibrary([library.SHIPPED], known_tools=there).skills
-    workflow = {"workflow"} if "plan_exec" in MODES else set[str]()
     with_skills = {entry.name for entry in capabilities("zh", skills=skills, tools=there) if entry.enabled}
-    assert with_skills == {"chat", "evolution", "skills"} | enabled | workflow
+    assert with_skills == {"chat", "workflow", "evolution", "skills"} | enabled
     without = {entry.name for entry in capabilities("zh", tools=there) if entry.enabled}
-    assert without == {"chat", "evolution"} | enabled | workflow
+    assert without == {"chat", "workflow", "evolution"} | enabled

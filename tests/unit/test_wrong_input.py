@@ -1,5 +1,6 @@
 """What is said of input that cannot be decoded: every pattern of the decoder, in both languages."""
 
+import re
 from datetime import datetime
 from enum import Enum
 from typing import Annotated, Any, Literal
@@ -9,11 +10,13 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from app.api import socket_loop
+from app.api import errors, socket_loop
 from app.api.sockets import FrameError
-from app.api.wrong_input import members, reason_in, told, told_of_parameter, unreadable
+from app.api.wrong_input import members, told, told_of_parameter, unreadable
 from app.core import streams
+from app.core.reasons import reason_in
 from app.core.texts import Locale
+from app.log.errors import HoleInLog, IdempotencyMismatch, PayloadTooLarge
 
 
 class Colour(Enum):
@@ -204,6 +207,16 @@ def test_a_frame_that_cannot_be_used_is_answered_with_the_true_reason(
         with pytest.raises(FrameError) as refused:
             socket_loop.decoded(sent, {"part": Frame}, locale)
         assert part in str(refused.value)
+
+
+def test_what_goes_wrong_inside_the_log_is_told_without_internals() -> None:
+    """Guard: nothing of what the log's errors say in English goes to a client."""
+    for error in (PayloadTooLarge("message.received", 2_000_000, 1_048_576), IdempotencyMismatch("s", "k")):
+        assert errors.sentence(error, "en") != str(error)
+        assert re.search(r"[\u4e00-\u9fff]{4}", errors.sentence(error, "zh") or "")
+    assert "1048576" in (errors.sentence(PayloadTooLarge("x", 2_000_000, 1_048_576), "zh") or "")
+    hole = HoleInLog("conversation/ana/talk", 1, 3)
+    assert socket_loop.sentence_of(hole, "zh", "socket").startswith("服务器内部错误")
 
 
 def test_a_body_that_is_not_utf8_is_told_so() -> None:

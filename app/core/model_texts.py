@@ -1,0 +1,70 @@
+"""Why a model gave no answer: English and Chinese. What a provider says itself is not told: it can quote keys."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "no_model": (
+        "There is no model {name!r} here; there is {known}.",
+        "此处没有模型 {name!r}；可用模型：{known}。",
+    ),
+    "no_model_of_provider": (
+        "The model's provider does not know the model {name!r}.",
+        "模型提供方没有模型 {name!r}。",
+    ),
+    "model_timeout": ("The model did not answer in time.", "模型未能及时回答。"),
+    "model_silent": ("The model sent nothing for {seconds:g} s.", "模型 {seconds:g} 秒内没有发送任何内容。"),
+    "model_not_begun": (
+        "The model did not begin to answer within {seconds:g} s.",
+        "模型在 {seconds:g} 秒内没有开始回答。",
+    ),
+    "model_took_long": ("The model took longer than {seconds:g} s.", "模型用时超过 {seconds:g} 秒。"),
+    "model_unreachable": ("The model's provider could not be reached.", "无法连接模型提供方。"),
+    "model_connection": ("The connection to the model's provider broke.", "与模型提供方的连接中断。"),
+    "model_slow_down": ("The model's provider asks to slow down.", "模型提供方要求降低请求频率。"),
+    "model_quota": ("The quota at the model's provider is used up.", "模型提供方的配额已用完。"),
+    "model_overloaded": ("The model's provider is overloaded or down.", "模型提供方过载或不可用。"),
+    "model_provider_failed": ("The model's provider failed.", "模型提供方出错。"),
+    "model_key_refused": ("The model's provider refused the API key.", "模型提供方拒绝了 API 密钥。"),
+    "model_unknown": ("The model's provider does not know this model.", "模型提供方没有此模型。"),
+    "model_context": ("The conversation is too long for the model.", "对话过长，超出模型的上限。"),
+    "model_context_of_provider": (
+        "The conversation is too long for the model's provider.",
+        "对话过长，超出模型提供方的上限。",
+    ),
+    "model_request_refused": ("The model's provider refused the request.", "模型提供方拒绝了该请求。"),
+    "model_refused": ("The model's provider refused to answer.", "模型提供方拒绝回答。"),
+    "model_not_waited": (
+        "The model's provider did not wait for the request.",
+        "模型提供方没有等到完整的请求。",
+    ),
+    "model_busy": ("The model's provider is busy with something else.", "模型提供方正忙。"),
+    "model_not_ready": ("The model's provider is not ready yet.", "模型提供方尚未就绪。"),
+    "model_nonsense": ("The model's answer made no sense.", "模型的回答无法理解。"),
+    "model_unreadable": (
+        "The model's answer is incomplete or not readable.",
+        "模型的回答不完整或无法读取。",
+    ),
+    "model_broke_off": ("The model's answer broke off.", "模型的回答中断了。"),
+    "model_too_large": (
+        "The answer has {size} bytes, the limit is {limit}.",
+        "回答有 {size} 字节，上限为 {limit} 字节。",
+    ),
+    "model_call_failed": ("The call of the model failed ({name}).", "模型调用失败（{name}）。"),
+    "model_call_ended": ("The model call ended.", "模型调用已结束。"),
+    "model_failed": ("The model {name} failed.", "模型 {name} 出错。"),
+    "model_stopped": ("The model {name} stopped without an answer.", "模型 {name} 没有给出回答就停止了。"),
+    "model_of_name_broke_off": ("The model {name} broke off.", "模型 {name} 中断了。"),
+    "model_empty": ("The model {name} gave an empty answer.", "模型 {name} 的回答为空。"),
+    "model_interrupted": ("A person has interrupted this speech.", "此发言已被人打断。"),
+    "local_refused": ("The local model refused the request.", "本地模型拒绝了该请求。"),
+    "local_failed": ("The local model failed.", "本地模型出错。"),
+    "local_stopped": ("The local model was shut down.", "本地模型已关闭。"),
+    "local_context": (
+        "The message is too long for the local model, which reads {tokens} tokens.",
+        "消息过长，本地模型最多读取 {tokens} 个 token。",
+    ),
+    "local_full": (
+        "The local model is busy: {calls} calls are waiting already.",
+        "本地模型正忙：已有 {calls} 个调用在等待。",
+    ),
+    "local_busy": ("The local model was busy for {seconds:g} s.", "本地模型忙碌了 {seconds:g} 秒。"),
+    "local_timeout": ("The local model took too long to answer.", "本地模型回答用时过长。"),
+}
