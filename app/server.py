@@ -15,6 +15,7 @@ from app.api.sockets import SocketRegistry
 from app.api.uploads import Uploads
 from app.composition.agents import gateway_of, roster_of
 from app.composition.checking import open_checks
+from app.composition.finding import finder_of
 from app.composition.identities import open_identities
 from app.composition.lessons import LessonFinder
 from app.composition.push import open_push
@@ -26,12 +27,10 @@ from app.gateway.gateway import Gateway
 from app.log.ids import new_id
 from app.log.log import open_log
 from app.runs.accept import Conversations
-from app.runs.finder import Finder
 from app.runs.quotas import Quotas
 from app.runs.runner import Runs
 from app.settings import Settings
 from app.telemetry import tracing
-from projections import tasks
 from projections.reads import read_pool
 from projections.runner import ProjectionRunner
 
@@ -76,7 +75,7 @@ async def open_services(
         )
         await runs.open()
         stack.push_async_callback(runs.close)
-        finder = Finder(log, runs, lambda: tasks.open_tasks(reads))
+        finder = finder_of(log, runs, reads)
         await finder.open()
         stack.push_async_callback(finder.close)
         conversations = Conversations(

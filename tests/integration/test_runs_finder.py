@@ -6,11 +6,16 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import msgspec
+import pytest
 
+from app.composition.finding import finder_of
 from app.gateway.scripted import ScriptedModel
+from app.log.errors import LogUnavailable
 from app.log.log import Log, open_log
 from app.runs.accept import Accepted
 from app.runs.finder import Finder
+from projections import tasks
+from projections.reads import ViewsUnavailable, read_pool
 from tests.support.runs import WAIT_SECONDS, DyingLog, Killed, StuckModel, process, task_events, types, until
 
 QUESTION = "A question that takes its time"
@@ -93,6 +98,20 @@ async def test_a_view_that_fails_does_not_end_the_search(log: Log) -> None:
             for _ in range(3):
                 await looks.get()
         await finder.close()
+
+
+async def test_views_that_are_away_are_no_fault_of_the_search(
+    log: Log, dsn: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Guard: a traceback every few seconds for as long as the database is away."""
+
+    async def away(_: object) -> None:
+        raise ViewsUnavailable
+
+    monkeypatch.setattr(tasks, "open_tasks", away)
+    async with process(log, ScriptedModel.of("yes")) as p, read_pool(dsn) as reads:
+        with pytest.raises(LogUnavailable):
+            await finder_of(log, p.runs, reads).look()
 
 
 async def test_a_run_that_takes_its_workers_down_with_it_is_ended_at_last(log: Log) -> None:
