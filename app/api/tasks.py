@@ -24,6 +24,7 @@ from app.runs.given import given_with
 from app.runs.quotas import charge_of
 from app.runs.record import read_events
 from projections import past_reads, tasks
+from projections.projection import fold_all
 from projections.tasks import Status, TaskMetadata, TaskOutput
 from projections.tasks_reads import STATES
 
@@ -205,14 +206,14 @@ def shown_task(row: tasks.Task) -> ShownTask:
 
 async def _from_log(services: Services, accepted: Accepted) -> tasks.Task:
     """The record as the log has it, so that a late view does not make a task that was started look as if it was not."""
-    row: tasks.Task | None = None
     key = (accepted.task_id,)
-    for recorded in await read_events(services.log.reader, accepted.stream, accepted.task_id):
-        if recorded.type not in tasks.PROJECTION.handles:
-            continue
-        event = recorded.event()
-        if not isinstance(event, UnknownEvent) and tasks.PROJECTION.key_of(recorded, event) == key:
-            row = tasks.apply(row, recorded, event)
+    found = await read_events(services.log.reader, accepted.stream, accepted.task_id)
+    own = [
+        (one, event)
+        for one in found
+        if not isinstance(event := one.event(), UnknownEvent) and tasks.PROJECTION.key_of(one, event) == key
+    ]
+    row = fold_all(tasks.PROJECTION, own).get(key)
     if row is None:
         raise LookupError(f"task {accepted.task_id} was accepted and is not in the log")
     return row

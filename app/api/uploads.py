@@ -264,7 +264,7 @@ async def _pieces(request: AnyRequest) -> AsyncIterator[bytes]:
         async for piece in request.stream():
             yield piece
     except InternalServerException:
-        raise FormBroken(Reason("upload_sender_gone")) from None
+        raise FormBroken(reason=Reason("upload_sender_gone")) from None
 
 
 def _passes(request: AnyRequest) -> bool:

@@ -5,6 +5,7 @@ what fits no pattern stays as it is.
 """
 
 import re
+from typing import ClassVar
 
 import msgspec
 
@@ -52,6 +53,24 @@ class Reason(msgspec.Struct, frozen=True):
             return told
         reason = reason_in(self.said, locale)
         return text("reason_then", locale, reason=reason[:1].lower() + reason[1:], then=told)
+
+
+class Explained(Exception):
+    """An error with a sentence for people: `key` names the text, `values` fill it in. A `Reason` among them is told in
+    the language of the sentence."""
+
+    key: ClassVar[str]
+
+    def __init__(self, **values: object) -> None:
+        self.values = values
+        super().__init__(self.sentence("en"))
+
+    def sentence(self, locale: Locale) -> str:
+        values = {
+            name: value.told(locale) if isinstance(value, Reason) else value
+            for name, value in self.values.items()
+        }
+        return text(self.key, locale, **values)
 
 
 def reason_in(message: str, locale: Locale) -> str:

@@ -12,8 +12,7 @@ import msgspec
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from app.core.reasons import Reason
-from app.core.texts import Locale, text
+from app.core.reasons import Explained, Reason
 from app.files.store import Draft
 
 FILE_BYTES_MAX = 10 * 1024 * 1024
@@ -31,18 +30,10 @@ A = TypeVar("A")
 R = TypeVar("R")
 
 
-class FormRefused(Exception):
-    """Nothing is stored. `key` names the text, `status` is that of HTTP."""
+class FormRefused(Explained):
+    """Nothing is stored. `status` is that of HTTP."""
 
-    key: ClassVar[str]
     status: ClassVar[int] = 400
-
-    def __init__(self, **values: object) -> None:
-        self.values = values
-        super().__init__(self.sentence("en"))
-
-    def sentence(self, locale: Locale) -> str:
-        return text(self.key, locale, **self.values)
 
 
 class FileTooLarge(FormRefused):
@@ -65,16 +56,9 @@ class SeveralFiles(FormRefused):
 
 
 class FormBroken(FormRefused):
-    """Not a multipart form, or one that ends too early."""
+    """Not a multipart form, or one that ends too early. Value: `reason` (`Reason`)."""
 
     key = "upload_broken"
-
-    def __init__(self, reason: Reason) -> None:
-        self._reason = reason
-        super().__init__()
-
-    def sentence(self, locale: Locale) -> str:
-        return text(self.key, locale, reason=self._reason.told(locale))
 
 
 class FormTooSlow(FormRefused):
@@ -130,12 +114,12 @@ class _Form:
         try:
             self._parser.write(data)
         except FormParserError as error:
-            raise FormBroken(Reason("upload_unreadable", {"said": str(error)[:200]})) from None
+            raise FormBroken(reason=Reason("upload_unreadable", {"said": str(error)[:200]})) from None
 
     def _begin_part(self) -> None:
         self._parts += 1
         if self._parts > PARTS_MAX:
-            raise FormBroken(Reason("upload_parts", {"limit": PARTS_MAX}))
+            raise FormBroken(reason=Reason("upload_parts", {"limit": PARTS_MAX}))
         self._headers.clear()
         self._value.clear()
 
@@ -148,7 +132,7 @@ class _Form:
     def _enter_part(self) -> None:
         _, options = parse_options_header(self._headers.get("content-disposition", b""))
         if b"name" not in options:
-            raise FormBroken(Reason("upload_nameless"))
+            raise FormBroken(reason=Reason("upload_nameless"))
         self._name = options[b"name"].decode("utf-8", "replace")
         self._in_file = self._name == FILE_FIELD and b"filename" in options
         if self._in_file:
@@ -165,7 +149,9 @@ class _Form:
             self.draft.write(data[start:end])
             return
         if len(self._value) + end - start > FIELD_BYTES_MAX:
-            raise FormBroken(Reason("upload_field_long", {"name": self._name[:40], "limit": FIELD_BYTES_MAX}))
+            raise FormBroken(
+                reason=Reason("upload_field_long", {"name": self._name[:40], "limit": FIELD_BYTES_MAX})
+            )
         self._value += data[start:end]
 
     def _end_part(self) -> None:
@@ -173,7 +159,7 @@ class _Form:
             try:
                 self.fields[self._name] = self._value.decode()
             except UnicodeDecodeError:
-                raise FormBroken(Reason("upload_field_not_utf8", {"name": self._name[:40]})) from None
+                raise FormBroken(reason=Reason("upload_field_not_utf8", {"name": self._name[:40]})) from None
 
     def _end(self) -> None:
         self.complete = True
@@ -204,7 +190,7 @@ async def receive(
             case TimeoutError():
                 raise FormTooSlow(seconds=f"{form_seconds:g}") from None
             case FormParserError():
-                raise FormBroken(Reason("upload_unreadable", {"said": str(error)[:200]})) from None
+                raise FormBroken(reason=Reason("upload_unreadable", {"said": str(error)[:200]})) from None
             case _:
                 raise
 
@@ -219,7 +205,7 @@ async def _read(
             raise FileTooLarge
         await in_thread(form.feed, piece)
     if not form.complete:
-        raise FormBroken(Reason("upload_cut"))
+        raise FormBroken(reason=Reason("upload_cut"))
     if form.draft is None:
         raise FileMissing
     return ReceivedFile(form.draft, form.filename, form.claimed, form.fields)

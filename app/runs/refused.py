@@ -1,23 +1,12 @@
 """Why a message is not taken. Nothing was written; each is one sentence from `app.core.texts`."""
 
-from typing import ClassVar
-
 from app.core.quotas import Reached, sentence_of
-from app.core.reasons import Reason
+from app.core.reasons import Explained
 from app.core.texts import Locale, text
 
 
-class Refused(Exception):
-    """`key` names the text, `values` fill it in."""
-
-    key: ClassVar[str]
-
-    def __init__(self, **values: object) -> None:
-        self.values = values
-        super().__init__(self.sentence("en"))
-
-    def sentence(self, locale: Locale) -> str:
-        return text(self.key, locale, **self.values)
+class Refused(Explained):
+    """What is asked for is not done."""
 
 
 class SkillUnknown(Refused):
@@ -91,16 +80,9 @@ class SessionIsClosed(Refused):
 
 
 class MessageMalformed(Refused):
-    """It is not as the OpenAI API takes it. `field` is wrong, for this `reason`."""
+    """It is not as the OpenAI API takes it. Values: `field`, which is wrong, and the `reason` (`Reason`)."""
 
     key = "message_malformed"
-
-    def __init__(self, field: str, reason: Reason) -> None:
-        self._reason = reason
-        super().__init__(field=field)
-
-    def sentence(self, locale: Locale) -> str:
-        return text(self.key, locale, **self.values, reason=self._reason.told(locale))
 
 
 class ToolCallUnknown(Refused):
